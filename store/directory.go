@@ -1,0 +1,72 @@
+package store
+
+import "context"
+
+// Edge is a directed relation between two users.
+type Edge uint8
+
+// The edges. "Friend" always means that direction: b is in a's friends.
+const (
+	EdgeFriend Edge = 1
+	EdgeBlock  Edge = 2
+)
+
+// Directory is the contract of what is looked up by key: accounts, devices, tokens, edges, answers. Every method that
+// changes something is one atomic change, durable at return. Lists are ordered and paged; limits are checked inside
+// the change, so that concurrent calls cannot exceed them.
+type Directory interface {
+	// CreateAccount stores a new account and returns it with its number; CodeConflict if the name is taken.
+	CreateAccount(ctx context.Context, a Account) (Account, error)
+	// SetAccount replaces Display, Status, Language and State of an account.
+	SetAccount(ctx context.Context, a Account) error
+	// Account and AccountByName return an account or CodeNotFound. Cheap: they are asked per message.
+	Account(id AccountID) (Account, error)
+	AccountByName(name string) (Account, error)
+	// Accounts lists accounts by number after the given one.
+	Accounts(after AccountID, max int) ([]Account, error)
+
+	// PutDevice stores a device (new or changed). A new one beyond limit devices of the account is CodeFull; limit 0
+	// means none.
+	PutDevice(ctx context.Context, d Device, limit int) error
+	Device(a AccountID, d DeviceID) (Device, error)
+	Devices(a AccountID) ([]Device, error)
+	// RemoveDevice removes the device and every token that opens only it.
+	RemoveDevice(ctx context.Context, a AccountID, d DeviceID) error
+
+	// PutToken stores a token, replacing one with the same hash.
+	PutToken(ctx context.Context, t Token) error
+	// RotateToken replaces a token by another in one change; the old one ends at oldExpires (Unix milliseconds).
+	RotateToken(ctx context.Context, old, replacement Token, oldExpires int64) error
+	// TokenByHash returns a token of the account (0: operators), CodeNotFound if there is none. It does not look at
+	// the expiry.
+	TokenByHash(a AccountID, hash [32]byte) (Token, error)
+	Tokens(a AccountID) ([]Token, error)
+	RemoveToken(ctx context.Context, a AccountID, hash [32]byte) error
+
+	// SetEdge adds or removes one directed edge; changed tells whether it moved. More than limit edges of a user are
+	// CodeFull; limit 0 means none.
+	SetEdge(ctx context.Context, kind Edge, from, to AccountID, on bool, limit int) (changed bool, err error)
+	// HasEdge is asked per message: cheap.
+	HasEdge(kind Edge, from, to AccountID) (bool, error)
+	// Edges lists a user's edges by number after the given one.
+	Edges(kind Edge, from, after AccountID, max int) ([]AccountID, error)
+
+	// PutAnswer keeps the answer to a changing request of a device, at most 256 per device, the oldest going first.
+	// AnswerTo returns it, CodeNotFound if there is none or it is older than 24 hours.
+	PutAnswer(ctx context.Context, a AccountID, d DeviceID, request string, ans Answer) error
+	AnswerTo(a AccountID, d DeviceID, request string) (Answer, error)
+}
+
+// Store is a storage engine: the three contracts over one set of files or one database.
+type Store interface {
+	Log
+	Directory
+	Sessions
+
+	// Healthy returns nil while appends can succeed, else why not (disk failing, nearly full).
+	Healthy() error
+
+	// Close makes everything lazy durable, ends background work and waits for it. Safe twice. Pending appends
+	// resolve first.
+	Close() error
+}

@@ -1,0 +1,149 @@
+package store
+
+import "context"
+
+// LogKind says what a log is for.
+type LogKind uint8
+
+// The kinds of log.
+const (
+	LogPair   LogKind = 1 // two users, or one user's notes to itself
+	LogRoom   LogKind = 2
+	LogNotice LogKind = 3 // what the server tells one user's devices
+)
+
+// Key names a log by what it is for. Exactly one log exists per key.
+type Key struct {
+	Kind LogKind
+	A, B AccountID // LogPair: both, A <= B (see PairKey). LogNotice: A.
+	Name string    // LogRoom: the room's identifier, lower case
+}
+
+// PairKey is the key of the conversation of two users, in whatever order; of one user with itself: notes.
+func PairKey(a, b AccountID) Key {
+	if a > b {
+		a, b = b, a
+	}
+	return Key{Kind: LogPair, A: a, B: b}
+}
+
+// RoomKey is the key of a room.
+func RoomKey(name string) Key { return Key{Kind: LogRoom, Name: name} }
+
+// NoticeKey is the key of a user's notices.
+func NoticeKey(a AccountID) Key { return Key{Kind: LogNotice, A: a} }
+
+// Peer is the other side of a pair as seen by a member; of notes, the member itself.
+func (k Key) Peer(me AccountID) AccountID {
+	if k.A == me {
+		return k.B
+	}
+	return k.A
+}
+
+// LogInfo is a snapshot of a log's head and membership.
+type LogInfo struct {
+	ID       LogID
+	Key      Key
+	Title    string
+	Head     Seq   // sequence of the newest record, 0 when empty
+	First    Seq   // the oldest sequence still kept; 1 before retention removed anything
+	HeadTime int64 // Unix milliseconds of the newest record, of the creation when empty
+	Members  *Membership
+}
+
+// Creation says how a log begins.
+type Creation struct {
+	By      AccountID // recorded as the one who created it
+	Title   string
+	Members []Member // Account and Role of the first members; they see the log from its first record on
+}
+
+// Query selects records of one log in ascending order.
+type Query struct {
+	Log    LogID
+	Viewer AccountID // whose eyes: records the viewer may not see are withheld; 0 sees all (the server itself)
+	After  Seq       // exclusive
+	Upto   Seq       // inclusive; 0: the head
+	Max    int       // records; 0: 64
+	Bytes  int       // stop after this many bytes of text and extra; 0: 256 KiB. At least one record is returned
+}
+
+// Page is the answer to a Query.
+type Page struct {
+	Records []*Record // what the viewer may see
+	Next    Seq       // everything up to here has been considered: the After of the next query
+	Head    Seq       // the head at that moment
+}
+
+// Entry is one journal record as followers see it.
+type Entry struct {
+	Position Position
+	Record   *Record     // nil for a mark or a release
+	Mark     *Mark       // a read mark that moved
+	Key      Key         // of the log
+	Members  *Membership // after the entry
+}
+
+// Batch is a run of entries in journal order.
+type Batch struct {
+	Entries []Entry
+	Next    Position // where the next Follow continues
+}
+
+// LogRef is one log of a user.
+type LogRef struct {
+	LogInfo
+	Me Member // the user's own standing; RoleNone after leaving
+}
+
+// Log is the contract of the journal and what is derived from it. Every method may be called from any goroutine.
+//
+// Errors have a code: CodeNotFound for a log that does not exist, CodeUnavailable when the disk fails (nothing was
+// applied or will be seen), CodeFull, CodeUnknown.
+type Log interface {
+	// Open returns the log with this key, creating it durably with these first members if there is none. created
+	// tells which. An existing log is returned as it is.
+	Open(ctx context.Context, key Key, c Creation) (info LogInfo, created bool, err error)
+
+	// Find returns the log with this key, CodeNotFound if there is none.
+	Find(key Key) (LogInfo, error)
+
+	// Info returns the log's snapshot. Cheap: it is asked per message.
+	Info(log LogID) (LogInfo, error)
+
+	// Append joins a record to the next group commit and returns at once. It refuses before joining what cannot be
+	// appended (no such log, too large, not a member at Draft.Version). A cid or QoS 2 packet identifier that was
+	// stored before, or is being stored, gets the result of that one, with Repeated set. Order: of two Appends by one
+	// goroutine the first has the smaller sequence.
+	Append(d Draft) *Pending
+
+	// SetMark moves a read mark forward (a smaller or equal mark is resolved without writing; one above the head is
+	// capped to it). Same durability as Append.
+	SetMark(m Mark) *Pending
+
+	// Release forgets QoS 2 packet identifiers. Same durability as Append.
+	Release(r Release) *Pending
+
+	// Read returns a page of records, operations applied: a recalled record never shows its text again once the
+	// recall is durable. Reading before First returns CodeTrimmed with First set.
+	Read(q Query) (Page, error)
+
+	// Standing returns the read marks of a log's active members.
+	Standing(log LogID) (Marks, error)
+
+	// LogsOf returns the logs the user is or was a member of, by LogID, at most max after the given one (0 from the
+	// start; max 0: 1,000).
+	LogsOf(a AccountID, after LogID, max int) ([]LogRef, error)
+
+	// Follow returns the entries from a position on, waiting for the next commit if there are none yet, until ctx
+	// ends. Only durable entries are returned, each once, in order. A position before the oldest kept one is
+	// CodeTrimmed. At most a few thousand entries are returned at a time; a follower that is behind reads from disk.
+	Follow(ctx context.Context, from Position) (Batch, error)
+
+	// Bounds returns the oldest kept position and the position after the newest durable entry.
+	Bounds() (first, end Position)
+
+	// Epoch is the store's current epoch.
+	Epoch() Epoch
+}

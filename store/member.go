@@ -1,0 +1,189 @@
+package store
+
+import "sort"
+
+// Role is a member's role. Greater roles may do what smaller ones may.
+type Role uint8
+
+// The roles.
+const (
+	RoleNone      Role = iota // not a member (any more)
+	RoleMember                // reads and writes
+	RoleModerator             // recalls others' messages, pins, removes members, invites
+	RoleOwner                 // gives roles
+)
+
+var roleNames = [...]string{"none", "member", "moderator", "owner"}
+
+// String is the role's name in the API.
+func (r Role) String() string {
+	if int(r) < len(roleNames) {
+		return roleNames[r]
+	}
+	return "unknown"
+}
+
+// ParseRole is the inverse of String.
+func ParseRole(s string) (Role, bool) {
+	for i, n := range roleNames {
+		if n == s {
+			return Role(i), true
+		}
+	}
+	return RoleNone, false
+}
+
+// Span is a range of sequences, both ends included. To = 0 means open: up to whatever comes.
+type Span struct{ From, To Seq }
+
+// Contains reports whether seq lies in the span.
+func (s Span) Contains(seq Seq) bool { return seq >= s.From && (s.To == 0 || seq <= s.To) }
+
+// Member is one user's standing in a log. A member who left stays listed, with RoleNone and closed spans, because
+// what was visible stays visible.
+type Member struct {
+	Account  AccountID
+	Role     Role
+	Since    int64  // Unix milliseconds of the newest join
+	Spans    []Span // what the member may see, in order; the last one is open while the member is in
+	Deleted  []Span // what the member deleted for itself, in order
+	HiddenAt Seq    // the conversation is left out of the member's list while the head is at most this; 0: not hidden
+}
+
+// Sees reports whether membership lets the member see seq: it lies in a span and was not deleted by the member.
+// Audience is a matter of the record: see Membership.Visible.
+func (m *Member) Sees(seq Seq) bool {
+	if m == nil || !within(m.Spans, seq) {
+		return false
+	}
+	return !within(m.Deleted, seq)
+}
+
+func within(spans []Span, seq Seq) bool {
+	for i := len(spans) - 1; i >= 0; i-- {
+		if seq >= spans[i].From {
+			return spans[i].Contains(seq)
+		}
+	}
+	return false
+}
+
+// Membership is an immutable snapshot of who belongs to a log.
+type Membership struct {
+	Version uint64   // grows with every change
+	Members []Member // by Account
+	Active  int      // members with a role
+}
+
+// Find returns the member, or nil.
+func (ms *Membership) Find(a AccountID) *Member {
+	if ms == nil {
+		return nil
+	}
+	m := ms.Members
+	if len(m) <= 8 { // pairs and small rooms: no call per step
+		for i := range m {
+			if m[i].Account == a {
+				return &m[i]
+			}
+		}
+		return nil
+	}
+	i := sort.Search(len(m), func(i int) bool { return m[i].Account >= a })
+	if i < len(m) && m[i].Account == a {
+		return &m[i]
+	}
+	return nil
+}
+
+// Role is the account's role, RoleNone for strangers.
+func (ms *Membership) Role(a AccountID) Role {
+	if m := ms.Find(a); m != nil {
+		return m.Role
+	}
+	return RoleNone
+}
+
+// Visible decides whether the viewer may see the record: membership, deletions and audience. It is the one place
+// where this is decided, for live delivery, catch-up, history and whatever reads later.
+func (ms *Membership) Visible(viewer AccountID, r *Record) bool {
+	if r.Audience != AudienceBoth && r.Sender != viewer {
+		return false
+	}
+	return ms.Find(viewer).Sees(r.Seq)
+}
+
+// Apply returns the membership after a change that takes effect at the record with sequence seq (for changes without
+// a number: the head), leaving the receiver as it was. Joining shows records from seq on; leaving and being removed
+// show everything up to seq, the farewell included.
+func (ms *Membership) Apply(c Change, seq Seq, now int64) *Membership {
+	next := &Membership{Version: 1}
+	if ms != nil {
+		next.Version = ms.Version + 1
+		next.Members = append([]Member(nil), ms.Members...)
+	}
+	i := sort.Search(len(next.Members), func(i int) bool { return next.Members[i].Account >= c.Account })
+	found := i < len(next.Members) && next.Members[i].Account == c.Account
+	switch c.Kind {
+	case ChangeJoin:
+		if !found {
+			next.Members = append(next.Members, Member{})
+			copy(next.Members[i+1:], next.Members[i:])
+			next.Members[i] = Member{Account: c.Account}
+		}
+		m := &next.Members[i]
+		if m.Role == RoleNone {
+			m.Since = now
+			m.Spans = append(append([]Span(nil), m.Spans...), Span{From: seq})
+		}
+		m.Role = max(c.Role, RoleMember)
+	case ChangeLeave, ChangeRemove:
+		if found && next.Members[i].Role != RoleNone {
+			m := &next.Members[i]
+			m.Role = RoleNone
+			m.Spans = append([]Span(nil), m.Spans...)
+			m.Spans[len(m.Spans)-1].To = seq
+		}
+	case ChangeRole:
+		if found && next.Members[i].Role != RoleNone && c.Role != RoleNone {
+			next.Members[i].Role = c.Role
+		}
+	case ChangeHide:
+		if found {
+			next.Members[i].HiddenAt = seq
+		}
+	case ChangeDelete:
+		if found {
+			next.Members[i].Deleted = addSpan(next.Members[i].Deleted, Span{c.From, c.To})
+		}
+	}
+	for i := range next.Members {
+		if next.Members[i].Role != RoleNone {
+			next.Active++
+		}
+	}
+	return next
+}
+
+// addSpan merges a closed span into an ordered list of closed spans, without touching the old list.
+func addSpan(spans []Span, s Span) []Span {
+	out := make([]Span, 0, len(spans)+1)
+	placed := false
+	for _, o := range spans {
+		switch {
+		case o.To+1 < s.From:
+			out = append(out, o)
+		case s.To+1 < o.From:
+			if !placed {
+				out, placed = append(out, s), true
+			}
+			out = append(out, o)
+		default:
+			s = Span{min(s.From, o.From), max(s.To, o.To)}
+		}
+	}
+	if !placed {
+		out = append(out, s)
+	}
+	return out
+}

@@ -1,0 +1,37 @@
+package store
+
+import "context"
+
+// Sessions is the contract of what the devices' sessions and the journal's followers keep. Losing its last seconds
+// costs redeliveries, never a message; only Save is durable at return.
+type Sessions interface {
+	// LoadSession returns the device's row including everything put before, CodeNotFound if there is none. Cursors
+	// of an older epoch are capped to the heads.
+	LoadSession(a AccountID, d DeviceID) (*Session, error)
+
+	// SaveSession replaces the row durably: new filters, a clean start, a session's end.
+	SaveSession(ctx context.Context, s *Session) error
+
+	// PutCursors merges cursors into the device's row without waiting for the disk; it is written within seconds and
+	// at Close. For a row that does not exist (a guest) it does nothing.
+	PutCursors(a AccountID, d DeviceID, cursors map[LogID]Cursor)
+
+	// PutDisconnect does the same and records the time of the disconnect and the deliveries in flight.
+	PutDisconnect(a AccountID, d DeviceID, cursors map[LogID]Cursor, at int64, inflight []Inflight)
+
+	// DeleteSession removes the row durably (a removed device). No error if there is none.
+	DeleteSession(ctx context.Context, a AccountID, d DeviceID) error
+
+	// CursorOf returns one device's cursor in one log; a device without a row has confirmed nothing.
+	CursorOf(a AccountID, d DeviceID, log LogID) (Cursor, error)
+
+	// ExpireSessions ends the MQTT sessions whose expiry passed before now (Unix milliseconds), at most max, and
+	// returns how many: their filters and in-flight lists go, their cursors stay.
+	ExpireSessions(ctx context.Context, now int64, max int) (int, error)
+
+	// ReaderPosition is the durable position of a named follower, 0 for a new one.
+	ReaderPosition(name string) (Position, error)
+
+	// PutReaderPosition moves it, lazily like PutCursors.
+	PutReaderPosition(name string, p Position)
+}
