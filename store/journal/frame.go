@@ -31,18 +31,19 @@ const magic = "hwangseg"
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func frameCRC(word uint32, pos Position, record []byte) uint32 {
-	var head [12]byte
-	binary.LittleEndian.PutUint32(head[:], word)
-	binary.LittleEndian.PutUint64(head[4:], uint64(pos))
-	return crc32.Update(crc32.Checksum(head[:], castagnoli), castagnoli, record)
+// frameCRC is the checksum of a frame whose first four bytes are head. The position is the state that
+// the CRC begins with: one frame's checksums for two positions less than 4 GiB apart always differ.
+func frameCRC(pos Position, head, record []byte) uint32 {
+	salt := uint32(pos)*0x9e3779b1 ^ uint32(pos>>32)*0x85ebca6b
+	return crc32.Update(crc32.Update(salt, castagnoli, head), castagnoli, record)
 }
 
 // appendFrame appends the frame of record at pos to buf.
 func appendFrame(buf []byte, pos Position, record []byte, marks uint32) []byte {
-	word := uint32(len(record)) | marks
-	buf = binary.LittleEndian.AppendUint32(buf, word)
-	buf = binary.LittleEndian.AppendUint32(buf, frameCRC(word, pos, record))
+	at := len(buf)
+	buf = binary.LittleEndian.AppendUint32(buf, uint32(len(record))|marks)
+	crc := frameCRC(pos, buf[at:at+4], record)
+	buf = binary.LittleEndian.AppendUint32(buf, crc)
 	return append(buf, record...)
 }
 
@@ -82,7 +83,7 @@ func decodeFrame(data []byte, pos Position) (record []byte, word uint32, need in
 		return nil, word, need, frameShort
 	}
 	record = data[frameHead:need:need]
-	if binary.LittleEndian.Uint32(data[4:]) != frameCRC(word, pos, record) {
+	if binary.LittleEndian.Uint32(data[4:]) != frameCRC(pos, data[:4], record) {
 		return nil, word, need, frameBad
 	}
 	return record, word, need, frameOK
