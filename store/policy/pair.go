@@ -35,12 +35,14 @@ func WritePair(f PairFacts) Outcome {
 }
 
 // ActPair decides whether A may act within the conversation with B without a new message: typing, or an operation on
-// an earlier message. Where none is open to A, the answer is the same whoever B is.
+// an earlier message. Where none is open to A, the answer is the same whoever B is; A's own block goes before, so that it
+// does not show to A whether B, unseen, has written.
 func ActPair(open bool, f PairFacts) Outcome {
-	if f.AState != store.AccountSuspended && !open {
+	outcome := WritePair(f)
+	if !open && outcome != DenySuspended && outcome != DenyYouBlocked {
 		return DenyUnreachable
 	}
-	return WritePair(f)
+	return outcome
 }
 
 // ReadPair decides whether A may move its read mark in the conversation with B. Neither unfriending nor a block

@@ -110,6 +110,9 @@ func TestWithinAConversation(t *testing.T) {
 			wantAct, wantRead := WritePair(f), Deliver
 			if !open {
 				wantAct, wantRead = DenyUnreachable, DenyUnreachable
+				if f.ABlocksB && !f.Self {
+					wantAct = DenyYouBlocked
+				}
 			}
 			if state == store.AccountSuspended {
 				wantAct, wantRead = DenySuspended, DenySuspended
