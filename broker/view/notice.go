@@ -1,0 +1,67 @@
+package view
+
+import "github.com/hwangso/hwangso/store"
+
+// What a notice tells.
+const (
+	NoticeInvited = "invited" // Who invites the user to Room
+	NoticeContact = "contact" // Who, a contact of the user, has joined
+	NoticeBlocked = "blocked" // the user's list of blocked users changed
+	NoticeDevice  = "device"  // Device has signed in
+)
+
+// Notice is what a record of kind notice says to one user's devices. It travels in the record's Extra, with the
+// account by number, so that a name that is erased is gone from old notices too.
+type Notice struct {
+	What   string // NoticeInvited …, the op of x
+	Who    store.AccountID
+	Room   string
+	Device string
+}
+
+// Extra encodes the notice for a Draft of kind store.KindNotice.
+func (n Notice) Extra() []byte {
+	b := []byte{majorMap | 1, keyEvent, majorMap | 1, eventOp}
+	const count = 2
+	b = appendCBORText(b, []byte(n.What))
+	if n.Who != 0 {
+		b[count]++
+		b = appendHead(append(b, eventWho), majorUint, uint64(n.Who))
+	}
+	if n.Room != "" {
+		b[count]++
+		b = appendCBORText(append(b, eventRoom), []byte(n.Room))
+	}
+	if n.Device != "" {
+		b[count]++
+		b = appendCBORText(append(b, eventDevice), []byte(n.Device))
+	}
+	return b
+}
+
+// noticeOf is the inverse of Extra; what is not a notice is the zero Notice.
+func noticeOf(extra []byte) (n Notice) {
+	pairs(extra, func(key uint64, value []byte) {
+		if key != keyEvent {
+			return
+		}
+		pairs(value, func(key uint64, value []byte) {
+			_, _, num, rest, _ := readHead(value)
+			switch key {
+			case eventOp:
+				n.What = string(rest)
+			case eventWho:
+				n.Who = store.AccountID(num)
+			case eventRoom:
+				n.Room = string(rest)
+			case eventDevice:
+				n.Device = string(rest)
+			}
+		})
+	})
+	return n
+}
+
+func (n Notice) event(names Names) (event, bool) {
+	return event{op: n.What, who: nameOf(n.Who, names), room: n.Room, device: n.Device}, n.What != ""
+}
