@@ -13,5 +13,21 @@
 // and a trie is what deep filters stall. Parsing and matching allocate nothing
 // but errors and, for upper case, a name.
 //
-// The package starts no goroutines.
+// # Identity
+//
+// An Authenticator turns credentials into an Identity: the tokens of the
+// directory, and the JWTs of outside identity providers. A device token opens
+// its one device, an account token and a JWT any client identifier of the user.
+// A client identifier names a device within its user, so two users may use the
+// same one without meeting. Secrets print as stars.
+//
+// # Access
+//
+// Access gathers the facts about who wants to publish where, asks package
+// policy, and returns either what an append needs to know or the refusal to
+// tell. Nothing else in the server decides who may write to whom.
+//
+// Package mochihook offers all three to a plain mochi server.
+//
+// The package starts no goroutines, logs nothing and keeps no state.
 package hooks
