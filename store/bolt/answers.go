@@ -41,14 +41,14 @@ func (d *directory) PutAnswer(ctx context.Context, a store.AccountID, dev store.
 	return d.file.update(ctx, func(w *writeTx) error {
 		device := key128(uint64(a), uint64(dev))
 		key := answerKey(device, request)
-		answers := w.bucket(bucketAnswers)
+		answers := w.bucket(dirAnswers)
 		if old := answers.Get(key); old != nil {
 			if err := removeAnswer(w, key, bytes.Clone(old)); err != nil {
 				return err
 			}
 		}
-		for countPrefix(w.bucket(bucketAnswerOrder).Bucket, device, answersKept) >= answersKept {
-			k, hash := w.bucket(bucketAnswerOrder).Cursor().Seek(device)
+		for countPrefix(w.bucket(dirAnswerOrder).Bucket, device, answersKept) >= answersKept {
+			k, hash := w.bucket(dirAnswerOrder).Cursor().Seek(device)
 			if err := removeOrdered(w, bytes.Clone(k), bytes.Clone(hash)); err != nil {
 				return err
 			}
@@ -61,10 +61,10 @@ func (d *directory) PutAnswer(ctx context.Context, a store.AccountID, dev store.
 			return err
 		}
 		at := key128(uint64(ans.Time), number)
-		if err := w.bucket(bucketAnswerOrder).put(append(bytes.Clone(device), at...), key[16:]); err != nil {
+		if err := w.bucket(dirAnswerOrder).put(append(bytes.Clone(device), at...), key[16:]); err != nil {
 			return err
 		}
-		if err := w.bucket(bucketAnswerTimes).put(at, key); err != nil {
+		if err := w.bucket(dirAnswerTimes).put(at, key); err != nil {
 			return err
 		}
 		return answers.put(key, appendAnswer(nil, ans, number))
@@ -74,7 +74,7 @@ func (d *directory) PutAnswer(ctx context.Context, a store.AccountID, dev store.
 // AnswerTo returns the answer to a request that was kept at most 24 hours ago.
 func (d *directory) AnswerTo(a store.AccountID, dev store.DeviceID, request string) (ans store.Answer, err error) {
 	err = d.file.view(func(tx *bbolt.Tx) error {
-		row := tx.Bucket(bucketAnswers).Get(answerKey(key128(uint64(a), uint64(dev)), request))
+		row := tx.Bucket(dirAnswers).Get(answerKey(key128(uint64(a), uint64(dev)), request))
 		if row == nil {
 			return store.ErrNotFound
 		}
@@ -105,29 +105,29 @@ func removeAnswer(w *writeTx, key, row []byte) error {
 		return corrupt("an answer", err)
 	}
 	at := key128(uint64(ans.Time), number)
-	if err := w.bucket(bucketAnswerOrder).delete(append(bytes.Clone(key[:16]), at...)); err != nil {
+	if err := w.bucket(dirAnswerOrder).delete(append(bytes.Clone(key[:16]), at...)); err != nil {
 		return err
 	}
-	if err := w.bucket(bucketAnswerTimes).delete(at); err != nil {
+	if err := w.bucket(dirAnswerTimes).delete(at); err != nil {
 		return err
 	}
-	return w.bucket(bucketAnswers).delete(key)
+	return w.bucket(dirAnswers).delete(key)
 }
 
 // removeOrdered removes the three rows of an answer that was found in the device's order.
 func removeOrdered(w *writeTx, ordered, hash []byte) error {
-	if err := w.bucket(bucketAnswerOrder).delete(ordered); err != nil {
+	if err := w.bucket(dirAnswerOrder).delete(ordered); err != nil {
 		return err
 	}
-	if err := w.bucket(bucketAnswerTimes).delete(ordered[16:]); err != nil {
+	if err := w.bucket(dirAnswerTimes).delete(ordered[16:]); err != nil {
 		return err
 	}
-	return w.bucket(bucketAnswers).delete(append(bytes.Clone(ordered[:16]), hash...))
+	return w.bucket(dirAnswers).delete(append(bytes.Clone(ordered[:16]), hash...))
 }
 
 // removeAnswers removes all answers of a device.
 func removeAnswers(w *writeTx, device []byte) error {
-	order := w.bucket(bucketAnswerOrder)
+	order := w.bucket(dirAnswerOrder)
 	for {
 		k, hash := order.Cursor().Seek(device)
 		if !bytes.HasPrefix(k, device) {
@@ -141,7 +141,7 @@ func removeAnswers(w *writeTx, device []byte) error {
 
 // sweepAnswers removes a few answers from before the time.
 func sweepAnswers(w *writeTx, before uint64) error {
-	times := w.bucket(bucketAnswerTimes)
+	times := w.bucket(dirAnswerTimes)
 	for range answersSwept {
 		at, key := times.Cursor().First()
 		if at == nil || binary.BigEndian.Uint64(at) >= before {

@@ -15,21 +15,21 @@ import (
 
 // The buckets of the file "directory". Numbers in keys are 8 bytes, big endian.
 var (
-	bucketAccounts    = []byte("accounts")     // account → packed row; its sequence numbers accounts
-	bucketNames       = []byte("names")        // name → account
-	bucketSalts       = []byte("salts")        // account → 32 random bytes; account 0 is the server
-	bucketDevices     = []byte("devices")      // account, device → packed row
-	bucketTokens      = []byte("tokens")       // account, hash → packed row
-	bucketFriends     = []byte("friends")      // account → packed sorted accounts
-	bucketBlocks      = []byte("blocks")       // account → packed sorted accounts
-	bucketAnswers     = []byte("answers")      // account, device, hash of the request → packed row
-	bucketAnswerOrder = []byte("answer-order") // account, device, time, number → hash of the request
-	bucketAnswerTimes = []byte("answer-times") // time, number → account, device, hash of the request
+	dirAccounts    = []byte("accounts")     // account → packed row; its sequence numbers accounts
+	dirNames       = []byte("names")        // name → account
+	dirSalts       = []byte("salts")        // account → 32 random bytes; account 0 is the server
+	dirDevices     = []byte("devices")      // account, device → packed row
+	dirTokens      = []byte("tokens")       // account, hash → packed row
+	dirFriends     = []byte("friends")      // account → packed sorted accounts
+	dirBlocks      = []byte("blocks")       // account → packed sorted accounts
+	dirAnswers     = []byte("answers")      // account, device, hash of the request → packed row
+	dirAnswerOrder = []byte("answer-order") // account, device, time, number → hash of the request
+	dirAnswerTimes = []byte("answer-times") // time, number → account, device, hash of the request
 )
 
 var directoryBuckets = [][]byte{
-	bucketAccounts, bucketNames, bucketSalts, bucketDevices, bucketTokens, bucketFriends, bucketBlocks,
-	bucketAnswers, bucketAnswerOrder, bucketAnswerTimes,
+	dirAccounts, dirNames, dirSalts, dirDevices, dirTokens, dirFriends, dirBlocks,
+	dirAnswers, dirAnswerOrder, dirAnswerTimes,
 }
 
 const (
@@ -98,7 +98,7 @@ func (d *directory) Close() error { return d.file.Close() }
 // salt is the random salt of an account's data key, made with the account; account 0 is the server.
 func (d *directory) salt(a store.AccountID) (salt [32]byte, err error) {
 	err = d.file.view(func(tx *bbolt.Tx) error {
-		row := tx.Bucket(bucketSalts).Get(key64(uint64(a)))
+		row := tx.Bucket(dirSalts).Get(key64(uint64(a)))
 		switch len(row) {
 		case 0:
 			return store.ErrNotFound
@@ -124,7 +124,7 @@ func putSalt(w *writeTx, a store.AccountID) error {
 	if _, err := rand.Read(salt[:]); err != nil {
 		return err
 	}
-	return w.bucket(bucketSalts).put(key64(uint64(a)), salt[:])
+	return w.bucket(dirSalts).put(key64(uint64(a)), salt[:])
 }
 
 // CreateAccount stores a new account.
@@ -141,7 +141,7 @@ func (d *directory) CreateAccount(ctx context.Context, a store.Account) (store.A
 		a.Created = d.now().UnixMilli()
 	}
 	err = d.file.update(ctx, func(w *writeTx) error {
-		names, accounts := w.bucket(bucketNames), w.bucket(bucketAccounts)
+		names, accounts := w.bucket(dirNames), w.bucket(dirAccounts)
 		if names.Get([]byte(a.Name)) != nil {
 			return &store.Error{Code: store.CodeConflict, Text: "the name is taken"}
 		}
@@ -170,7 +170,7 @@ func (d *directory) SetAccount(ctx context.Context, a store.Account) error {
 		return err
 	}
 	return d.file.update(ctx, func(w *writeTx) error {
-		accounts := w.bucket(bucketAccounts)
+		accounts := w.bucket(dirAccounts)
 		old, err := getAccount(w.tx, a.ID)
 		if err != nil {
 			return err
@@ -207,7 +207,7 @@ func (d *directory) AccountByName(name string) (store.Account, error) {
 	id, age, ok := d.names.get(name)
 	if !ok {
 		err := d.file.view(func(tx *bbolt.Tx) error {
-			row := tx.Bucket(bucketNames).Get([]byte(name))
+			row := tx.Bucket(dirNames).Get([]byte(name))
 			if row == nil {
 				return store.ErrNotFound
 			}
@@ -234,7 +234,7 @@ func (d *directory) Accounts(after store.AccountID, max int) ([]store.Account, e
 	for len(out) < max {
 		n, bytes := 0, 0
 		err := d.file.view(func(tx *bbolt.Tx) error {
-			c := tx.Bucket(bucketAccounts).Cursor()
+			c := tx.Bucket(dirAccounts).Cursor()
 			k, v := c.Seek(key64(uint64(after) + 1))
 			for ; k != nil && len(out) < max && n < pageRows && bytes < pageBytes; k, v = c.Next() {
 				a, err := decodeAccount(k, v)
@@ -316,7 +316,7 @@ func decodeAccount(key, row []byte) (store.Account, error) {
 
 func getAccount(tx *bbolt.Tx, id store.AccountID) (store.Account, error) {
 	key := key64(uint64(id))
-	row := tx.Bucket(bucketAccounts).Get(key)
+	row := tx.Bucket(dirAccounts).Get(key)
 	if row == nil {
 		return store.Account{}, store.ErrNotFound
 	}
@@ -325,7 +325,7 @@ func getAccount(tx *bbolt.Tx, id store.AccountID) (store.Account, error) {
 
 // requireAccount refuses a change for an account that does not exist.
 func requireAccount(tx *bbolt.Tx, id store.AccountID) error {
-	if tx.Bucket(bucketAccounts).Get(key64(uint64(id))) == nil {
+	if tx.Bucket(dirAccounts).Get(key64(uint64(id))) == nil {
 		return &store.Error{Code: store.CodeNotFound, Text: "no such account"}
 	}
 	return nil

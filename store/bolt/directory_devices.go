@@ -30,7 +30,7 @@ func (d *directory) PutDevice(ctx context.Context, dev store.Device, limit int) 
 		if err := requireAccount(w.tx, dev.Account); err != nil {
 			return err
 		}
-		devices := w.bucket(bucketDevices)
+		devices := w.bucket(dirDevices)
 		key := key128(uint64(dev.Account), uint64(dev.ID))
 		old := devices.Get(key)
 		if bytes.Equal(old, row) {
@@ -56,7 +56,7 @@ func countPrefix(b *bbolt.Bucket, prefix []byte, max int) (n int) {
 func (d *directory) Device(a store.AccountID, id store.DeviceID) (dev store.Device, err error) {
 	err = d.file.view(func(tx *bbolt.Tx) error {
 		key := key128(uint64(a), uint64(id))
-		row := tx.Bucket(bucketDevices).Get(key)
+		row := tx.Bucket(dirDevices).Get(key)
 		if row == nil {
 			return store.ErrNotFound
 		}
@@ -68,7 +68,7 @@ func (d *directory) Device(a store.AccountID, id store.DeviceID) (dev store.Devi
 
 // Devices lists an account's devices by number.
 func (d *directory) Devices(a store.AccountID) (out []store.Device, err error) {
-	err = d.scanPrefix(bucketDevices, key64(uint64(a)), func(k, v []byte) error {
+	err = d.scanPrefix(dirDevices, key64(uint64(a)), func(k, v []byte) error {
 		dev, err := decodeDevice(k, v)
 		out = append(out, dev)
 		return err
@@ -111,7 +111,7 @@ func (d *directory) scanPrefix(bucket, prefix []byte, fn func(k, v []byte) error
 // RemoveDevice removes a device, the tokens that open only it, and its answers.
 func (d *directory) RemoveDevice(ctx context.Context, a store.AccountID, id store.DeviceID) error {
 	return d.file.update(ctx, func(w *writeTx) error {
-		devices, tokens := w.bucket(bucketDevices), w.bucket(bucketTokens)
+		devices, tokens := w.bucket(dirDevices), w.bucket(dirTokens)
 		key := key128(uint64(a), uint64(id))
 		var hashes [][]byte
 		c := tokens.Cursor()

@@ -20,9 +20,9 @@ type edgeKey struct {
 func (k edgeKey) bucket() ([]byte, error) {
 	switch k.kind {
 	case store.EdgeFriend:
-		return bucketFriends, nil
+		return dirFriends, nil
 	case store.EdgeBlock:
-		return bucketBlocks, nil
+		return dirBlocks, nil
 	}
 	return nil, store.Bad("no such kind of edge")
 }

@@ -16,15 +16,15 @@ import (
 
 // The buckets of the file "state".
 var (
-	bucketSessions  = []byte("sessions")  // account, device → packed row
-	bucketDeadlines = []byte("deadlines") // time, account, device: sessions that end then unless they come back
-	bucketConnected = []byte("connected") // boot, account, device: sessions connected in that run of the server
-	bucketReaders   = []byte("readers")   // name → position
-	bucketMeta      = []byte("meta")      // "boot" → how often the file was opened
+	stateSessions  = []byte("sessions")  // account, device → packed row
+	stateDeadlines = []byte("deadlines") // time, account, device: sessions that end then unless they come back
+	stateConnected = []byte("connected") // boot, account, device: sessions connected in that run of the server
+	stateReaders   = []byte("readers")   // name → position
+	stateMeta      = []byte("meta")      // "boot" → how often the file was opened
 )
 
 var (
-	stateBuckets = [][]byte{bucketSessions, bucketDeadlines, bucketConnected, bucketReaders, bucketMeta}
+	stateBuckets = [][]byte{stateSessions, stateDeadlines, stateConnected, stateReaders, stateMeta}
 	metaBoot     = []byte("boot")
 )
 
@@ -67,7 +67,7 @@ type sessions struct {
 	quit chan struct{}
 
 	mu      sync.Mutex
-	pending map[deviceKey]*pending
+	pending map[sessionKey]*pending
 	weight  int
 	dropped int // puts dropped since the last successful flush
 	readers map[string]reader
@@ -108,11 +108,11 @@ func openSessions(path string, opt sessionsOptions) (*sessions, error) {
 		work:    make(chan struct{}, 1),
 		full:    make(chan struct{}, 1),
 		quit:    make(chan struct{}),
-		pending: map[deviceKey]*pending{},
+		pending: map[sessionKey]*pending{},
 		readers: map[string]reader{},
 	}
 	err = file.update(context.Background(), func(w *writeTx) error {
-		meta := w.bucket(bucketMeta)
+		meta := w.bucket(stateMeta)
 		s.boot = 1
 		if row := meta.Get(metaBoot); len(row) == 8 {
 			s.boot = binary.BigEndian.Uint64(row) + 1
@@ -149,7 +149,7 @@ func (s *sessions) Close() error {
 
 // LoadSession returns the device's row as it is now.
 func (s *sessions) LoadSession(a store.AccountID, d store.DeviceID) (*store.Session, error) {
-	key := deviceKey{a, d}
+	key := sessionKey{a, d}
 	row, err := s.load(key)
 	if err != nil {
 		return nil, err
@@ -162,7 +162,7 @@ func (s *sessions) LoadSession(a store.AccountID, d store.DeviceID) (*store.Sess
 
 // CursorOf returns one cursor of a device.
 func (s *sessions) CursorOf(a store.AccountID, d store.DeviceID, log store.LogID) (c store.Cursor, err error) {
-	key := deviceKey{a, d}
+	key := sessionKey{a, d}
 	s.mu.Lock()
 	_, waits := s.pending[key]
 	s.mu.Unlock()
@@ -180,7 +180,7 @@ func (s *sessions) CursorOf(a store.AccountID, d store.DeviceID, log store.LogID
 	}
 	epoch := store.Epoch(0)
 	err = s.file.view(func(tx *bbolt.Tx) error {
-		row := tx.Bucket(bucketSessions).Get(key.bytes())
+		row := tx.Bucket(stateSessions).Get(key.bytes())
 		if row == nil {
 			return nil
 		}
@@ -201,7 +201,7 @@ func (s *sessions) CursorOf(a store.AccountID, d store.DeviceID, log store.LogID
 }
 
 // load returns the present state of a row, nil if there is none.
-func (s *sessions) load(key deviceKey) (*sessionRow, error) {
+func (s *sessions) load(key sessionKey) (*sessionRow, error) {
 	for {
 		s.mu.Lock()
 		p := s.pending[key]
@@ -235,7 +235,7 @@ func (s *sessions) load(key deviceKey) (*sessionRow, error) {
 }
 
 // stored returns a row as it is in the file, its cursors capped if they are of an older epoch.
-func (s *sessions) stored(key deviceKey) (*sessionRow, error) {
+func (s *sessions) stored(key sessionKey) (*sessionRow, error) {
 	var row *sessionRow
 	err := s.file.view(func(tx *bbolt.Tx) (err error) {
 		row, err = getSession(tx, key)
@@ -247,8 +247,8 @@ func (s *sessions) stored(key deviceKey) (*sessionRow, error) {
 	return row, s.capRow(row)
 }
 
-func getSession(tx *bbolt.Tx, key deviceKey) (*sessionRow, error) {
-	packed := tx.Bucket(bucketSessions).Get(key.bytes())
+func getSession(tx *bbolt.Tx, key sessionKey) (*sessionRow, error) {
+	packed := tx.Bucket(stateSessions).Get(key.bytes())
 	if packed == nil {
 		return nil, nil
 	}
@@ -295,7 +295,7 @@ func (s *sessions) ReaderPosition(name string) (p store.Position, err error) {
 		return r.position, nil
 	}
 	err = s.file.view(func(tx *bbolt.Tx) error {
-		row := tx.Bucket(bucketReaders).Get([]byte(name))
+		row := tx.Bucket(stateReaders).Get([]byte(name))
 		if row == nil {
 			return nil
 		}

@@ -45,9 +45,9 @@ func (s *sessions) ExpireSessions(ctx context.Context, now int64, max int) (int,
 
 // adopt gives sessions that were connected when an earlier run died a deadline counted from the start of this run.
 func (s *sessions) adopt(w *writeTx, max int) (n int, err error) {
-	for _, entry := range listed(w.bucket(bucketConnected).Bucket, s.boot, max) {
+	for _, entry := range listed(w.bucket(stateConnected).Bucket, s.boot, max) {
 		n++
-		key, err := decodeDeviceKey(entry[8:])
+		key, err := decodeSessionKey(entry[8:])
 		if err != nil {
 			return n, err
 		}
@@ -63,7 +63,7 @@ func (s *sessions) adopt(w *writeTx, max int) (n int, err error) {
 		if err != nil {
 			s.opt.Log.Error("damaged session", "err", err)
 		}
-		if err := w.bucket(bucketConnected).delete(entry); err != nil {
+		if err := w.bucket(stateConnected).delete(entry); err != nil {
 			return n, err
 		}
 	}
@@ -75,9 +75,9 @@ func (s *sessions) expire(w *writeTx, now int64, max int) (ended, seen int, err 
 	if now < 0 {
 		return 0, 0, nil
 	}
-	for _, entry := range listed(w.bucket(bucketDeadlines).Bucket, uint64(now)+1, max) {
+	for _, entry := range listed(w.bucket(stateDeadlines).Bucket, uint64(now)+1, max) {
 		seen++
-		key, err := decodeDeviceKey(entry[8:])
+		key, err := decodeSessionKey(entry[8:])
 		if err != nil {
 			return ended, seen, err
 		}
@@ -97,14 +97,14 @@ func (s *sessions) expire(w *writeTx, now int64, max int) (ended, seen int, err 
 		if err != nil {
 			s.opt.Log.Error("damaged session", "err", err)
 		}
-		if err := w.bucket(bucketDeadlines).delete(entry); err != nil {
+		if err := w.bucket(stateDeadlines).delete(entry); err != nil {
 			return ended, seen, err
 		}
 	}
 	return ended, seen, nil
 }
 
-func (s *sessions) waits(key deviceKey) bool {
+func (s *sessions) waits(key sessionKey) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.pending[key] != nil

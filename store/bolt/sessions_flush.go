@@ -13,13 +13,13 @@ import (
 // PutCursors notes cursors.
 func (s *sessions) PutCursors(a store.AccountID, d store.DeviceID, cursors map[store.LogID]store.Cursor) {
 	if len(cursors) > 0 {
-		s.put(deviceKey{a, d}, &put{cursors: sortCursors(cursors)})
+		s.put(sessionKey{a, d}, &put{cursors: sortCursors(cursors)})
 	}
 }
 
 // PutDisconnect notes cursors and the end of a connection.
 func (s *sessions) PutDisconnect(a store.AccountID, d store.DeviceID, cursors map[store.LogID]store.Cursor, at int64, inflight []store.Inflight) {
-	s.put(deviceKey{a, d}, &put{
+	s.put(sessionKey{a, d}, &put{
 		cursors:      sortCursors(cursors),
 		disconnected: true,
 		at:           at,
@@ -29,7 +29,7 @@ func (s *sessions) PutDisconnect(a store.AccountID, d store.DeviceID, cursors ma
 
 // put notes what a connection reported. When so much waits that the disk must be failing or far behind, it is
 // dropped: the row then keeps an older cursor, and the device gets some messages again.
-func (s *sessions) put(key deviceKey, p *put) {
+func (s *sessions) put(key sessionKey, p *put) {
 	for len(p.cursors) > 0 && p.cursors[0].log == 0 {
 		p.cursors = p.cursors[1:] // there is no log 0
 	}
@@ -106,16 +106,16 @@ func (s *sessions) flush(ctx context.Context) error {
 }
 
 // waiting lists the devices with something to flush, ordered. Those with a save under way come later.
-func (s *sessions) waiting() []deviceKey {
+func (s *sessions) waiting() []sessionKey {
 	s.mu.Lock()
-	keys := make([]deviceKey, 0, len(s.pending))
+	keys := make([]sessionKey, 0, len(s.pending))
 	for key, p := range s.pending {
 		if p.flushable() {
 			keys = append(keys, key)
 		}
 	}
 	s.mu.Unlock()
-	slices.SortFunc(keys, deviceKey.compare)
+	slices.SortFunc(keys, sessionKey.compare)
 	return keys
 }
 
@@ -123,12 +123,12 @@ func (s *sessions) waiting() []deviceKey {
 func (p *pending) flushable() bool { return p.before != nil && p.save == nil && p.flushing == nil }
 
 // flushSlice writes the rows of some devices in one transaction.
-func (s *sessions) flushSlice(ctx context.Context, keys []deviceKey) error {
+func (s *sessions) flushSlice(ctx context.Context, keys []sessionKey) error {
 	if err := s.file.reserve(ctx); err != nil {
 		return err
 	}
 	type item struct {
-		key deviceKey
+		key sessionKey
 		put *put
 	}
 	var items []item
@@ -176,7 +176,7 @@ func (s *sessions) flushSlice(ctx context.Context, keys []deviceKey) error {
 
 // writePut merges a put into its row. A device without a row is a guest: nothing is kept. A damaged row is left as it
 // is, for whoever looks after it.
-func (s *sessions) writePut(w *writeTx, key deviceKey, p *put) error {
+func (s *sessions) writePut(w *writeTx, key sessionKey, p *put) error {
 	row, err := getSession(w.tx, key)
 	if err != nil {
 		s.opt.Log.Error("damaged session", "err", err)
@@ -194,7 +194,7 @@ func (s *sessions) writePut(w *writeTx, key deviceKey, p *put) error {
 }
 
 // flushed ends the flush of one device. With the mutex held.
-func (s *sessions) flushed(key deviceKey, err error) {
+func (s *sessions) flushed(key sessionKey, err error) {
 	p := s.pending[key]
 	s.weight -= p.weight()
 	if err != nil {
@@ -221,7 +221,7 @@ func (s *sessions) flushReaders(ctx context.Context) error {
 	}
 	err := s.file.update(ctx, func(w *writeTx) error {
 		for name, p := range moved {
-			if err := w.bucket(bucketReaders).put([]byte(name), key64(uint64(p))); err != nil {
+			if err := w.bucket(stateReaders).put([]byte(name), key64(uint64(p))); err != nil {
 				return err
 			}
 		}

@@ -8,16 +8,16 @@ import (
 	"github.com/hwangso/hwangso/store"
 )
 
-// deviceKey names a device everywhere in the file "state".
-type deviceKey struct {
+// sessionKey names a device everywhere in the file "state".
+type sessionKey struct {
 	account store.AccountID
 	device  store.DeviceID
 }
 
-func (k deviceKey) String() string { return fmt.Sprintf("device %v of %v", k.device, k.account) }
-func (k deviceKey) bytes() []byte  { return key128(uint64(k.account), uint64(k.device)) }
+func (k sessionKey) String() string { return fmt.Sprintf("device %v of %v", k.device, k.account) }
+func (k sessionKey) bytes() []byte  { return key128(uint64(k.account), uint64(k.device)) }
 
-func (k deviceKey) compare(o deviceKey) int {
+func (k sessionKey) compare(o sessionKey) int {
 	if k.account != o.account {
 		if k.account < o.account {
 			return -1
@@ -32,11 +32,11 @@ func (k deviceKey) compare(o deviceKey) int {
 	return 0
 }
 
-func decodeDeviceKey(b []byte) (deviceKey, error) {
+func decodeSessionKey(b []byte) (sessionKey, error) {
 	if len(b) != 16 {
-		return deviceKey{}, corrupt("a session's key", errRowShort)
+		return sessionKey{}, corrupt("a session's key", errRowShort)
 	}
-	return deviceKey{
+	return sessionKey{
 		store.AccountID(binary.BigEndian.Uint64(b)),
 		store.DeviceID(binary.BigEndian.Uint64(b[8:])),
 	}, nil
@@ -90,7 +90,7 @@ func sortCursors(cursors map[store.LogID]store.Cursor) []logCursor {
 }
 
 // session is the row as the contract shows it.
-func (r *sessionRow) session(k deviceKey) *store.Session {
+func (r *sessionRow) session(k sessionKey) *store.Session {
 	s := &store.Session{
 		Account:      k.account,
 		Device:       k.device,

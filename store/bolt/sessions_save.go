@@ -21,16 +21,16 @@ func (s *sessions) SaveSession(ctx context.Context, sess *store.Session) error {
 		row.epoch = s.opt.Epoch()
 	}
 	s.place(&row)
-	return s.replace(ctx, deviceKey{sess.Account, sess.Device}, appendSession(nil, &row))
+	return s.replace(ctx, sessionKey{sess.Account, sess.Device}, appendSession(nil, &row))
 }
 
 // DeleteSession removes a row.
 func (s *sessions) DeleteSession(ctx context.Context, a store.AccountID, d store.DeviceID) error {
-	return s.replace(ctx, deviceKey{a, d}, nil)
+	return s.replace(ctx, sessionKey{a, d}, nil)
 }
 
 // replace puts a packed row in the place of the row and of everything put before.
-func (s *sessions) replace(ctx context.Context, key deviceKey, packed []byte) error {
+func (s *sessions) replace(ctx context.Context, key sessionKey, packed []byte) error {
 	sv := &save{row: packed, done: make(chan struct{})}
 	c := &change{
 		apply:     func(w *writeTx) error { return writeSession(w, key, packed) },
@@ -58,7 +58,7 @@ func (s *sessions) replace(ctx context.Context, key deviceKey, packed []byte) er
 }
 
 // beginSave hands the save to the writer, unless another one of the device is under way: then it returns its end.
-func (s *sessions) beginSave(key deviceKey, sv *save, c *change) (busy <-chan struct{}, err error) {
+func (s *sessions) beginSave(key sessionKey, sv *save, c *change) (busy <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.pendingOf(key)
@@ -75,7 +75,7 @@ func (s *sessions) beginSave(key deviceKey, sv *save, c *change) (busy <-chan st
 }
 
 // saved ends a save: what was put before is obsolete, if it worked.
-func (s *sessions) saved(key deviceKey, sv *save, err error) {
+func (s *sessions) saved(key sessionKey, sv *save, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.pending[key]
@@ -94,7 +94,7 @@ func (s *sessions) saved(key deviceKey, sv *save, err error) {
 }
 
 // pendingOf returns what waits for a device. With the mutex held.
-func (s *sessions) pendingOf(key deviceKey) *pending {
+func (s *sessions) pendingOf(key sessionKey) *pending {
 	p := s.pending[key]
 	if p == nil {
 		p = &pending{}
@@ -104,7 +104,7 @@ func (s *sessions) pendingOf(key deviceKey) *pending {
 }
 
 // settle forgets a device for which nothing waits any more. With the mutex held.
-func (s *sessions) settle(key deviceKey, p *pending) {
+func (s *sessions) settle(key sessionKey, p *pending) {
 	if p.empty() {
 		delete(s.pending, key)
 	}
@@ -123,8 +123,8 @@ func (s *sessions) place(row *sessionRow) {
 }
 
 // writeSession puts a packed row, or removes it, and keeps the expiry index in step.
-func writeSession(w *writeTx, key deviceKey, packed []byte) error {
-	rows := w.bucket(bucketSessions)
+func writeSession(w *writeTx, key sessionKey, packed []byte) error {
+	rows := w.bucket(stateSessions)
 	k := key.bytes()
 	if old := rows.Get(k); old != nil {
 		r := rowReader{b: old}
@@ -139,12 +139,12 @@ func writeSession(w *writeTx, key deviceKey, packed []byte) error {
 	r := rowReader{b: packed}
 	head := readSessionHead(&r)
 	if head.boot != 0 {
-		if err := w.bucket(bucketConnected).put(append(key64(head.boot), k...), []byte{}); err != nil {
+		if err := w.bucket(stateConnected).put(append(key64(head.boot), k...), []byte{}); err != nil {
 			return err
 		}
 	}
 	if head.deadline != 0 {
-		if err := w.bucket(bucketDeadlines).put(append(key64(uint64(head.deadline)), k...), []byte{}); err != nil {
+		if err := w.bucket(stateDeadlines).put(append(key64(uint64(head.deadline)), k...), []byte{}); err != nil {
 			return err
 		}
 	}
@@ -154,12 +154,12 @@ func writeSession(w *writeTx, key deviceKey, packed []byte) error {
 // unlist removes the row from the expiry index.
 func (r *sessionRow) unlist(w *writeTx, k []byte) error {
 	if r.boot != 0 {
-		if err := w.bucket(bucketConnected).delete(append(key64(r.boot), k...)); err != nil {
+		if err := w.bucket(stateConnected).delete(append(key64(r.boot), k...)); err != nil {
 			return err
 		}
 	}
 	if r.deadline != 0 {
-		return w.bucket(bucketDeadlines).delete(append(key64(uint64(r.deadline)), k...))
+		return w.bucket(stateDeadlines).delete(append(key64(uint64(r.deadline)), k...))
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ func (d *directory) PutToken(ctx context.Context, t store.Token) error {
 				return err
 			}
 		}
-		return w.bucket(bucketTokens).put(tokenKey(t.Account, t.Hash), row)
+		return w.bucket(dirTokens).put(tokenKey(t.Account, t.Hash), row)
 	}, nil)
 }
 
@@ -41,7 +41,7 @@ func (d *directory) RotateToken(ctx context.Context, old, replacement store.Toke
 		return store.Bad("the old token needs an end")
 	}
 	return d.file.update(ctx, func(w *writeTx) error {
-		tokens := w.bucket(bucketTokens)
+		tokens := w.bucket(dirTokens)
 		t, err := getToken(w.tx, old.Account, old.Hash)
 		if err != nil {
 			return err
@@ -67,7 +67,7 @@ func (d *directory) TokenByHash(a store.AccountID, hash [32]byte) (t store.Token
 
 // Tokens lists an account's tokens by hash.
 func (d *directory) Tokens(a store.AccountID) (out []store.Token, err error) {
-	err = d.scanPrefix(bucketTokens, key64(uint64(a)), func(k, v []byte) error {
+	err = d.scanPrefix(dirTokens, key64(uint64(a)), func(k, v []byte) error {
 		t, err := decodeToken(k, v)
 		out = append(out, t)
 		return err
@@ -81,7 +81,7 @@ func (d *directory) Tokens(a store.AccountID) (out []store.Token, err error) {
 // RemoveToken removes a token.
 func (d *directory) RemoveToken(ctx context.Context, a store.AccountID, hash [32]byte) error {
 	return d.file.update(ctx, func(w *writeTx) error {
-		tokens := w.bucket(bucketTokens)
+		tokens := w.bucket(dirTokens)
 		key := tokenKey(a, hash)
 		if tokens.Get(key) == nil {
 			return store.ErrNotFound
@@ -108,7 +108,7 @@ func tokenKey(a store.AccountID, hash [32]byte) []byte {
 
 func getToken(tx *bbolt.Tx, a store.AccountID, hash [32]byte) (store.Token, error) {
 	key := tokenKey(a, hash)
-	row := tx.Bucket(bucketTokens).Get(key)
+	row := tx.Bucket(dirTokens).Get(key)
 	if row == nil {
 		return store.Token{}, store.ErrNotFound
 	}
