@@ -52,7 +52,8 @@ type Filter struct {
 	Identifier uint32 // MQTT 5 subscription identifier, 0: none
 }
 
-// Inflight is a delivery that was written and not acknowledged.
+// Inflight is a delivery that was written and not acknowledged. With PacketID 0 it says instead that every sequence of
+// the log up to Seq has been considered for delivery, so that what was acknowledged out of order is not sent again.
 type Inflight struct {
 	Log      LogID
 	Seq      Seq

@@ -122,7 +122,8 @@ type Log interface {
 	// capped to it). Same durability as Append.
 	SetMark(m Mark) *Pending
 
-	// Release forgets QoS 2 packet identifiers. Same durability as Append.
+	// Release forgets QoS 2 packet identifiers. Same durability as Append. Repeated in the receipt tells whether there
+	// was anything to forget.
 	Release(r Release) *Pending
 
 	// Read returns a page of records, operations applied: a recalled record never shows its text again once the

@@ -12,8 +12,10 @@ type Sessions interface {
 	// SaveSession replaces the row durably: new filters, a clean start, a session's end.
 	SaveSession(ctx context.Context, s *Session) error
 
-	// PutCursors merges cursors into the device's row without waiting for the disk; it is written within seconds and
-	// at Close. For a row that does not exist (a guest) it does nothing.
+	// PutCursors merges acknowledgements into the device's row without waiting for the disk: each given cursor's Acked
+	// through Cursor.Ack of the one in the row (its other fields are not looked at, so a caller that does not know the
+	// row cannot fill a hole in it). It is written within seconds and at Close. For a row that does not exist (a
+	// guest) it does nothing.
 	PutCursors(a AccountID, d DeviceID, cursors map[LogID]Cursor)
 
 	// PutDisconnect does the same and records the time of the disconnect and the deliveries in flight.

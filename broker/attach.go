@@ -1,0 +1,329 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/hwangso/hwangso/broker/view"
+	"github.com/hwangso/hwangso/hooks"
+	"github.com/hwangso/hwangso/store"
+)
+
+// Connect is what a link knows after CONNECT and authentication.
+type Connect struct {
+	Identity  hooks.Identity // ClientID may be empty: one is assigned
+	Clean     bool           // clean start: forget an earlier session
+	Expiry    uint32         // seconds the session is to outlive the connection; 0 ends it with the connection
+	Window    uint16         // the client's Receive Maximum; 0 means 65,535
+	MaxPacket uint32         // the client's Maximum Packet Size in bytes; 0 means no limit
+	Will      *Publication   // nil, or on a typing topic
+	Remote    string         // address, for the log
+}
+
+// Attach gives a link its session, ending an older connection of the same device first: that one has confirmed and
+// saved what it could before this returns. present tells whether an earlier MQTT session goes on. Errors have a code:
+// CodeFull (devices, guests), CodeUnavailable.
+//
+// The link writes its CONNACK and then calls Start; when its reading side ends it calls Detach.
+func (b *Broker) Attach(ctx context.Context, c Connect, l Link) (s *Session, present bool, err error) {
+	if b.closing.Load() {
+		return nil, false, ErrShutdown
+	}
+	id := c.Identity
+	k := deviceKey{id.Account, id.Device}
+	turn, err := b.registry.acquire(ctx, k)
+	if err != nil {
+		return nil, false, &store.Error{Code: store.CodeUnavailable, Text: "another connection of this device is being replaced", Err: err}
+	}
+	defer b.registry.release(k, turn)
+	if old := b.registry.current(turn); old != nil {
+		b.metrics.takeovers.Inc()
+		old.link.Close(ErrTakenOver)
+		select {
+		case <-old.done:
+		case <-ctx.Done():
+			return nil, false, &store.Error{Code: store.CodeUnavailable, Text: "another connection of this device does not end", Err: ctx.Err()}
+		}
+	}
+
+	s = &Session{
+		b: b, link: l, id: id, client: id.ClientID, remote: c.Remote, slot: turn,
+		window: maxWindow, maxPacket: int(c.MaxPacket), will: c.Will, done: make(chan struct{}),
+		expiry: min(c.Expiry, b.cfg.maxExpiry()), guest: id.Guest, noEcho: id.NoEcho,
+	}
+	s.room = sync.NewCond(&s.mu)
+	if c.Window > 0 {
+		s.window = min(int(c.Window), maxWindow)
+	}
+	acct, err := b.store.Account(id.Account)
+	if err != nil {
+		return nil, false, err
+	}
+	s.lang = view.ParseLang(acct.Language)
+	if present, err = s.restore(ctx, c.Clean); err != nil {
+		return nil, false, err
+	}
+	if !b.registry.add(s, b.cfg.MaxGuests) {
+		return nil, false, hooks.ErrGuests
+	}
+	b.registry.hold(turn, s)
+	if !id.Expires.IsZero() {
+		s.timer = time.AfterFunc(id.Expires.Sub(b.now()), func() { l.Close(ErrExpired) })
+	}
+	b.metrics.attached.Inc()
+	return s, present, nil
+}
+
+// restore takes up or clears the session row. A guest has none.
+func (s *Session) restore(ctx context.Context, clean bool) (present bool, err error) {
+	b, id := s.b, s.id
+	if s.guest {
+		return false, nil
+	}
+	row, err := b.store.LoadSession(id.Account, id.Device)
+	if store.CodeOf(err) == store.CodeNotFound {
+		row, err = &store.Session{Account: id.Account, Device: id.Device, Epoch: b.store.Epoch()}, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if row.Present && clean {
+		row.Present, row.Filters, row.Inflight = false, nil, nil
+		if err := b.store.SaveSession(ctx, row); err != nil {
+			return false, err
+		}
+		if _, err := b.store.Release(store.Release{Account: id.Account, Device: id.Device}).Result(); err != nil {
+			return false, err
+		}
+	}
+	present = row.Present
+	switch {
+	case present && row.Expiry == s.expiry:
+		b.store.PutDisconnect(id.Account, id.Device, nil, 0, nil) // connected: what is in flight is ours to know now
+	case present || s.expiry > 0:
+		started := *row
+		started.Present, started.Expiry, started.Disconnected, started.Inflight = true, s.expiry, 0, nil
+		if err := b.store.SaveSession(ctx, &started); err != nil {
+			return false, err
+		}
+	}
+	if !present {
+		row.Filters, row.Inflight = nil, nil
+	}
+	for _, f := range row.Filters {
+		p, err := s.parseFilter(f.Topic)
+		if err != nil { // the grammar of an older version
+			b.log.Warn("stored filter dropped", keyUser, id.Name, keyClient, s.client, keyErr, err)
+			continue
+		}
+		s.filters, s.parsed = append(s.filters, f), append(s.parsed, p)
+	}
+	s.row = row
+	return present, nil
+}
+
+func (s *Session) parseFilter(topic string) (hooks.Filter, error) {
+	return hooks.ParseFilter(topic)
+}
+
+// load looks which logs the device is behind in. The pump calls it first, so that CONNACK does not wait for it. Logs
+// that grow meanwhile are collected in missed and looked at in the end.
+func (s *Session) load() error {
+	s.mu.Lock()
+	row, filters := s.row, len(s.parsed)
+	marks := hooks.AnyCould(s.parsed, hooks.Room, hooks.Read) || hooks.AnyCould(s.parsed, hooks.User, hooks.Read)
+	s.mu.Unlock()
+	var after store.LogID
+	for filters > 0 {
+		refs, err := s.b.store.LogsOf(s.id.Account, after, 500)
+		if err != nil {
+			return err
+		}
+		if len(refs) == 0 {
+			break
+		}
+		after = refs[len(refs)-1].ID
+		s.mu.Lock()
+		for i := range refs {
+			s.loadLog(&refs[i], row.Cursors[refs[i].ID], row.Inflight, marks)
+		}
+		ended := s.ended
+		s.mu.Unlock()
+		if ended {
+			return nil
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return nil
+	}
+	for log, ref := range s.missed {
+		s.loadLog(&ref, row.Cursors[log], row.Inflight, false)
+	}
+	s.takeInflight(row.Inflight)
+	s.row, s.missed, s.loading = nil, nil, false
+	return nil
+}
+
+// loadLog makes a feed for a log with something to send. The caller holds mu.
+func (s *Session) loadLog(ref *store.LogRef, cur store.Cursor, inflight []store.Inflight, marks bool) {
+	t, ok := s.b.logTopic(ref.Key, s.id.Account)
+	if !ok {
+		return
+	}
+	if marks && ref.Head > 0 && ref.Me.Role != store.RoleNone {
+		s.ephemera.marks(ref.ID, t)
+	}
+	head := visibleHead(&ref.Me, ref.Head)
+	if f := s.feeds[ref.ID]; f != nil { // a SUBSCRIBE has been quicker
+		f.head = max(f.head, head)
+		return
+	}
+	if cur.Acked >= head {
+		return
+	}
+	f := s.newFeed(ref.ID, t)
+	if f == nil {
+		return
+	}
+	f.next, f.acked, f.saved, f.head = cur.Acked, cur.Acked, cur.Acked, head
+	for _, in := range inflight {
+		if in.Log == ref.ID {
+			f.next = max(f.next, in.Seq)
+		}
+	}
+	f.bulk = head-f.next > behind
+	if f.next > cur.Acked {
+		f.fresh = false
+	}
+	s.addFeed(f)
+}
+
+// visibleHead is the head for a member: that of the log, or of the last span of one who left.
+func visibleHead(m *store.Member, head store.Seq) store.Seq {
+	if n := len(m.Spans); n > 0 && m.Spans[n-1].To != 0 {
+		return min(head, m.Spans[n-1].To)
+	}
+	return head
+}
+
+func (s *Session) addFeed(f *feed) {
+	if s.feeds == nil {
+		s.feeds = make(map[store.LogID]*feed)
+	}
+	s.feeds[f.log] = f
+	if f.next < f.head {
+		f.queued = true
+		s.ready = append(s.ready, f)
+	}
+}
+
+// takeInflight puts the deliveries of the connection before back in flight, to be sent again in their order with DUP
+// (MQTT 5, 4.4). The caller holds mu.
+func (s *Session) takeInflight(list []store.Inflight) {
+	for _, in := range list {
+		f := s.feeds[in.Log]
+		if f == nil || in.Seq <= f.acked {
+			continue
+		}
+		first := max(f.acked, f.told) + 1
+		f.told = in.Seq
+		if in.PacketID == 0 || f.route.qos == 0 {
+			continue
+		}
+		e := sent{feed: f, first: first, seq: in.Seq, id: in.PacketID}
+		if f.sel.View != hooks.Batch {
+			e.first = in.Seq
+		}
+		f.unacked++
+		s.out, s.resend = append(s.out, e), append(s.resend, e)
+	}
+	for _, in := range list { // a log whose filter is gone, or asks for QoS 0 now, has nothing to wait for
+		if f := s.feeds[in.Log]; f != nil {
+			s.confirm(f)
+		}
+	}
+}
+
+// Detach ends the session's attachment, once, when the link's reading side has ended. orderly tells a DISCONNECT (MQTT
+// 5: with reason 0) from a broken connection, which fires the will. It waits for the pump, saves cursors and what is in
+// flight, and lets a waiting takeover go on.
+func (s *Session) Detach(orderly bool) {
+	b := s.b
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	if orderly {
+		s.Heard()
+	}
+	s.mu.Lock()
+	s.ended = true
+	s.room.Broadcast()
+	if s.running {
+		select {
+		case s.kick <- struct{}{}:
+		default:
+		}
+	}
+	for s.running {
+		s.room.Wait()
+	}
+	if !s.guest {
+		s.save()
+	}
+	s.control, s.results, s.ready, s.resend, s.out, s.feeds, s.row = nil, nil, nil, nil, nil, nil, nil
+	s.mu.Unlock()
+	if s.will != nil && !orderly {
+		b.fire(s, *s.will)
+	}
+	b.registry.remove(s)
+	b.registry.end(deviceKey{s.id.Account, s.id.Device}, s)
+	b.metrics.detached.Inc()
+	close(s.done)
+}
+
+// save gives the store the cursors and, for a session that goes on, what is in flight. The caller holds mu.
+func (s *Session) save() {
+	b, id := s.b, s.id
+	var inflight []store.Inflight
+	if !s.started || s.loading { // nothing has been sent on this connection: the row knows
+		if s.row != nil {
+			inflight = s.row.Inflight
+		}
+	} else {
+		for i := range s.out {
+			e := &s.out[i]
+			in := store.Inflight{Log: e.feed.log, Seq: e.seq}
+			if !e.acked {
+				in.PacketID = e.id
+			}
+			inflight = append(inflight, in)
+		}
+		for _, f := range s.feeds {
+			if f.unacked > 0 && f.next > f.acked && f.low0 == 0 {
+				inflight = append(inflight, store.Inflight{Log: f.log, Seq: f.next})
+			}
+		}
+	}
+	cursors := s.takeCursors()
+	now := b.now().UnixMilli()
+	if s.expiry > 0 {
+		b.store.PutDisconnect(id.Account, id.Device, cursors, now, inflight)
+		return
+	}
+	b.store.PutCursors(id.Account, id.Device, cursors)
+	row, err := b.store.LoadSession(id.Account, id.Device)
+	if err == nil && row.Present {
+		row.Present, row.Filters, row.Inflight, row.Disconnected = false, nil, nil, now
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		err = b.store.SaveSession(ctx, row)
+		b.store.Release(store.Release{Account: id.Account, Device: id.Device})
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		b.log.Warn("session not ended in storage", keyUser, id.Name, keyClient, s.client, keyErr, err)
+	}
+}

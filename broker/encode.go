@@ -1,0 +1,141 @@
+package broker
+
+import (
+	"sync/atomic"
+
+	"github.com/hwangso/hwangso/broker/view"
+	"github.com/hwangso/hwangso/hooks"
+	"github.com/hwangso/hwangso/store"
+)
+
+// encodings are the parts of envelopes that all receivers of a record share, encoded once. They hang on the record's
+// Memo and go with it from the tail cache.
+type encodings struct {
+	json, cbor atomic.Pointer[view.Shared]
+}
+
+func (b *Broker) encodings(r *store.Record) *encodings {
+	if m := r.Memo.Load(); m != nil {
+		if e, ok := m.Value.(*encodings); ok {
+			return e
+		}
+	}
+	e := &encodings{}
+	if !r.Memo.CompareAndSwap(nil, &store.Memo{Value: e}) {
+		if m := r.Memo.Load(); m != nil {
+			if o, ok := m.Value.(*encodings); ok {
+				return o
+			}
+		}
+	}
+	return e
+}
+
+func (b *Broker) shared(r *store.Record, cbor bool) view.Shared {
+	e := b.encodings(r)
+	at := &e.json
+	if cbor {
+		at = &e.cbor
+	}
+	if s := at.Load(); s != nil {
+		return *s
+	}
+	var s view.Shared
+	env := view.Env{Epoch: b.store.Epoch(), Names: b}
+	if cbor {
+		s = view.CBOR(r, env)
+	} else {
+		s = view.JSON(r, env)
+	}
+	at.Store(&s)
+	return s
+}
+
+// Name implements view.Names: the identifier shown for an account, "" for one that is gone.
+func (b *Broker) Name(a store.AccountID) string {
+	if a == 0 {
+		return ""
+	}
+	acct, err := b.store.Account(a)
+	if err != nil {
+		return ""
+	}
+	return acct.Name
+}
+
+// encode appends the payload of one record for this session, in any view but batch. The caller holds mu.
+func (s *Session) encode(dst []byte, f *feed, rt *route, r *store.Record) []byte {
+	v := f.sel.View
+	if rt == &f.edits {
+		v = hooks.JSON
+	}
+	switch v {
+	case hooks.Text:
+		return view.Text(dst, r, s.lang, s.b)
+	case hooks.Line:
+		return view.Line(dst, r, s.lang, s.b, view.Own{Viewer: s.id.Account})
+	case hooks.CBOR:
+		return s.b.shared(r, true).Append(dst, s.own(r))
+	}
+	return s.b.shared(r, false).Append(dst, s.own(r))
+}
+
+// pageContext is what the records of one page need beside themselves; it is gathered without the session's lock.
+type pageContext struct {
+	marks store.Marks
+	known bool      // marks were read
+	base  store.Seq // newest sequence before the page that the device has, or will not miss
+}
+
+// context gathers it for a page read after f.next. The caller does not hold mu; the fields of f it reads are changed by
+// the pump alone.
+func (s *Session) context(f *feed, after store.Seq, fresh bool) (c pageContext) {
+	c.base = after
+	if v := f.sel.View; v == hooks.Text || v == hooks.Line {
+		return c
+	}
+	if marks, err := s.b.store.Standing(f.log); err == nil {
+		c.marks, c.known = marks, true
+	}
+	if fresh {
+		c.base = s.lastVisible(f.log, after)
+	}
+	return c
+}
+
+// own is what only this receiver's envelope says.
+func (s *Session) own(r *store.Record) view.Own {
+	o := view.Own{Viewer: s.id.Account}
+	if s.page.known && r.Kind.ByClient() && r.Op.Kind == store.OpNone && !r.Recalled {
+		o.Unread = s.page.marks.Unread(r.Seq, r.Sender)
+	}
+	if s.page.base+1 < r.Seq {
+		o.Withheld = store.Span{From: s.page.base + 1, To: r.Seq - 1}
+	}
+	return o
+}
+
+// lastVisible looks back from a sequence, which it includes, for the newest one that the user may see, when the feed
+// is new and does not know: what is withheld between that one and the next delivery rides on the delivery.
+func (s *Session) lastVisible(log store.LogID, seq store.Seq) store.Seq {
+	info, err := s.b.store.Info(log)
+	if err != nil {
+		return seq
+	}
+	first := max(info.First, 1)
+	if m := info.Members.Find(s.id.Account); m != nil && len(m.Spans) > 0 {
+		first = max(first, m.Spans[0].From) // what lies before the first join was never there for this user
+	}
+	if seq < first {
+		return first - 1
+	}
+	const look = 32
+	for n := 0; n < look && seq >= first; n++ {
+		page, err := s.b.store.Read(store.Query{Log: log, Viewer: s.id.Account, After: seq - 1, Upto: seq, Max: 1})
+		if err != nil || len(page.Records) > 0 {
+			return seq
+		}
+		seq--
+	}
+	return seq
+}

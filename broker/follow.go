@@ -1,0 +1,113 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/hwangso/hwangso/hooks"
+	"github.com/hwangso/hwangso/store"
+)
+
+// follow reads what is committed and wakes the sessions that it concerns. It is one reader of the journal like every
+// other; because it wakes and never waits for a session, one goroutine is enough.
+func (b *Broker) follow(ctx context.Context) {
+	_, at := b.store.Bounds()
+	for {
+		batch, err := b.store.Follow(ctx, at)
+		if err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			if e, ok := errors.AsType[*store.Error](err); ok && e.Code == store.CodeTrimmed {
+				_, at = b.store.Bounds() // sessions find the rest by their cursors, at the next message or connect
+				continue
+			}
+			b.log.Error("journal not read", keyErr, err)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(time.Second):
+			}
+			continue
+		}
+		for i := range batch.Entries {
+			b.wakeFor(&batch.Entries[i])
+		}
+		at = batch.Next
+	}
+}
+
+// wakeFor tells the sessions of everybody whom an entry concerns.
+func (b *Broker) wakeFor(e *store.Entry) {
+	if e.Members == nil {
+		return
+	}
+	if e.Record != nil && b.cfg.Events.Committed != nil {
+		b.cfg.Events.Committed(e)
+	}
+	for i := range e.Members.Members {
+		m := &e.Members.Members[i]
+		if m.Role == store.RoleNone && (e.Record == nil || !m.Sees(e.Record.Seq)) {
+			continue // one who left gets the farewell and nothing later
+		}
+		sessions := b.registry.of(m.Account)
+		if len(sessions) == 0 {
+			continue
+		}
+		t, ok := b.logTopic(e.Key, m.Account)
+		if !ok {
+			continue
+		}
+		for _, s := range sessions {
+			switch {
+			case e.Mark != nil:
+				s.tellMarks(e.Mark.Log, t)
+			case e.Record != nil && e.Record.Seq != 0:
+				s.tell(e, t, m)
+			}
+		}
+	}
+}
+
+// tell wakes the session for a record: its log has grown to there. It never waits: what it takes is the session's lock,
+// under which nothing is read or written.
+func (s *Session) tell(e *store.Entry, t hooks.Topic, m *store.Member) {
+	r := e.Record
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || (len(s.parsed) == 0 && !s.loading) {
+		return
+	}
+	f := s.feeds[r.Log]
+	if f == nil && s.loading {
+		if s.missed == nil {
+			s.missed = make(map[store.LogID]store.LogRef)
+		}
+		s.missed[r.Log] = store.LogRef{LogInfo: store.LogInfo{ID: r.Log, Key: e.Key, Head: r.Seq, Members: e.Members}, Me: *m}
+		return
+	}
+	if f == nil {
+		if f = s.newFeed(r.Log, t); f == nil {
+			return
+		}
+		// No feed means that everything before this record was considered.
+		f.next, f.acked, f.saved = r.Seq-1, r.Seq-1, r.Seq-1
+		if s.feeds == nil {
+			s.feeds = make(map[store.LogID]*feed)
+		}
+		s.feeds[r.Log] = f
+	}
+	if r.Seq <= f.head {
+		return
+	}
+	f.head = r.Seq
+	if f.next >= f.head || f.queued {
+		return
+	}
+	f.queued = true
+	s.ready = append(s.ready, f)
+	if !s.full(f.bulk) {
+		s.wake()
+	}
+}

@@ -1,0 +1,359 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"slices"
+	"time"
+
+	"github.com/hwangso/hwangso/broker/view"
+	"github.com/hwangso/hwangso/hooks"
+	"github.com/hwangso/hwangso/store"
+)
+
+// editTime is how long an author may edit or recall a message.
+const editTime = 24 * time.Hour
+
+// maxRequests bounds the control requests of one session under way; a further one is refused with CodeTooMany.
+const maxRequests = 16
+
+// Publish takes a message from the device. It does not wait for the disk: the outcome is written to the link, in the
+// order in which the packets arrived, when it is known. It waits only when 4,096 outcomes are unresolved.
+func (s *Session) Publish(p Publication, a Ack) {
+	t, err := hooks.ParsePublish(p.Topic)
+	if err == nil && p.ResponseTopic != "" {
+		err = hooks.ParseResponse(p.ResponseTopic)
+	}
+	if err != nil {
+		s.refuse(a, t, err)
+		return
+	}
+	a.Quiet = t.Act == hooks.Typing
+	cid := t.CID
+	if cid == "" && t.Place != hooks.API {
+		cid = string(p.Correlation)
+	}
+	if a.CID = cid; cid != "" && !hooks.ValidCID(cid) {
+		a.CID = base64.RawURLEncoding.EncodeToString([]byte(cid))
+	}
+	if a.CID != "" {
+		s.mu.Lock()
+		_, a.Tell = s.live("reply/" + a.CID)
+		s.mu.Unlock()
+	}
+	if t.Place == hooks.API {
+		s.request(t, p, a)
+		return
+	}
+	var packet uint16
+	if a.QoS == 2 {
+		if s.guest {
+			s.mu.Lock()
+			r, seen := s.released[a.PacketID]
+			seen = seen || slices.ContainsFunc(s.results, func(o result) bool {
+				return o.ack.QoS == 2 && o.ack.PacketID == a.PacketID && !o.ack.Release
+			})
+			s.mu.Unlock()
+			if seen {
+				r.Repeated = true
+				s.settle(store.Resolved(r, nil), a)
+				return
+			}
+		} else {
+			packet = a.PacketID
+		}
+	}
+	pending, err := s.b.publish(s.id, t, cid, p, packet)
+	if err != nil {
+		s.refuse(a, t, err)
+		return
+	}
+	s.settle(pending, a)
+}
+
+func (s *Session) refuse(a Ack, t hooks.Topic, err error) {
+	s.b.metrics.refused(err)
+	if e := s.b.cfg.Events.Refused; e != nil {
+		e(s.id.Name, t, err)
+	}
+	s.settle(store.Resolved(store.Receipt{}, err), a)
+}
+
+// Release is a PUBREL: the packet identifier of a QoS 2 publish is free again once this is durable.
+func (s *Session) Release(id uint16) {
+	a := Ack{PacketID: id, QoS: 2, Release: true}
+	if s.guest {
+		s.mu.Lock()
+		_, known := s.released[id]
+		delete(s.released, id)
+		known = known || slices.ContainsFunc(s.results, func(o result) bool { return o.ack.PacketID == id && o.ack.QoS == 2 })
+		s.mu.Unlock()
+		s.settle(store.Resolved(store.Receipt{Repeated: known}, nil), a)
+		return
+	}
+	s.settle(s.b.store.Release(store.Release{Account: s.id.Account, Device: s.id.Device, PacketID: id}), a)
+}
+
+// Send publishes for a caller without a session, such as an HTTP request, and waits until it is durable. The
+// identity's Device may be 0. cid makes repeating it safe.
+func (b *Broker) Send(ctx context.Context, id hooks.Identity, topic hooks.Topic, p Publication) (store.Receipt, error) {
+	pending, err := b.publish(id, topic, topic.CID, p, 0)
+	if err != nil {
+		b.metrics.refused(err)
+		return store.Receipt{}, err
+	}
+	select {
+	case <-pending.Done():
+		return pending.Result()
+	case <-ctx.Done():
+		return store.Receipt{}, &store.Error{Code: store.CodeUnknown, Text: "not known yet; repeat it with the same cid", Err: ctx.Err()}
+	}
+}
+
+// publish is the one way in: it asks the rules, and appends. An error is a refusal; nothing was stored.
+func (b *Broker) publish(id hooks.Identity, t hooks.Topic, cid string, p Publication, packet uint16) (*store.Pending, error) {
+	if b.closing.Load() {
+		return nil, ErrShutdown
+	}
+	if len(p.Payload) > b.cfg.MaxMessage {
+		return nil, &store.Error{Code: store.CodeTooLarge, Text: "the message is larger than this server takes"}
+	}
+	if len(cid) > 128 {
+		return nil, store.Bad("correlation data used as an identifier must be at most 128 bytes")
+	}
+	d := store.Draft{Sender: id.Account, Device: id.Device, CID: cid, PacketID: packet, Need: store.RoleMember}
+	switch t.Act {
+	case hooks.Message, hooks.Edit, hooks.Typing, hooks.Read:
+	default:
+		return nil, &store.Error{Code: store.CodeNotFound, Text: "there is no such " + t.Place.String()}
+	}
+
+	var content view.Content
+	var op view.Operation
+	var seq store.Seq
+	var err error
+	switch t.Act {
+	case hooks.Message:
+		switch t.View {
+		case hooks.Text:
+			content, err = view.ParseText(p.Payload)
+		case hooks.JSON:
+			content, err = view.ParseJSON(p.Payload)
+		case hooks.CBOR:
+			content, err = view.ParseCBOR(p.Payload)
+		default:
+			err = store.Bad("publish to …/text, …/json or …/cbor")
+		}
+	case hooks.Edit:
+		op, err = view.ParseOp(p.Payload)
+	case hooks.Read:
+		seq, err = view.ParseRead(p.Payload)
+	case hooks.Typing:
+		err = view.ParseTyping(p.Payload)
+	}
+	if err != nil {
+		return nil, err
+	}
+
+	grant, err := b.access.Publish(id.Account, t)
+	if err != nil {
+		return nil, err
+	}
+	d.Version, d.Audience = grant.Version(), grant.Audience()
+	if d.Log = grant.Log.ID; d.Log == 0 && t.Act == hooks.Message {
+		info, err := b.open(grant)
+		if err != nil {
+			return nil, err
+		}
+		d.Log, d.Version = info.ID, info.Members.Version
+		grant.Log = info
+	}
+
+	switch t.Act {
+	case hooks.Typing:
+		if grant.Log.ID != 0 && d.Audience == store.AudienceBoth {
+			b.typing(id, grant)
+		}
+		return store.Resolved(store.Receipt{}, nil), nil
+	case hooks.Read:
+		return b.store.SetMark(store.Mark{Log: d.Log, Account: id.Account, Seq: seq}), nil
+	case hooks.Edit:
+		if err := b.operation(&d, op, grant); err != nil {
+			return nil, err
+		}
+	case hooks.Message:
+		if err := b.mentions(content, grant, id.Account); err != nil {
+			return nil, err
+		}
+		d.Kind, d.Extra = content.Kind, content.Extra
+		d.Text = bytes.Clone(content.Text) // the payload belongs to the caller
+		d.Expiry = content.Expiry
+		if p.Expiry > 0 {
+			at := b.now().Add(time.Duration(p.Expiry) * time.Second).UnixMilli()
+			if d.Expiry == 0 || at < d.Expiry {
+				d.Expiry = at
+			}
+		}
+	}
+	b.metrics.published.Inc()
+	return b.store.Append(d), nil
+}
+
+// open creates the log of a 1:1 conversation at its first accepted message.
+func (b *Broker) open(g hooks.Grant) (store.LogInfo, error) {
+	members := []store.Member{{Account: g.Key.A, Role: store.RoleMember}}
+	if g.Key.B != g.Key.A {
+		members = append(members, store.Member{Account: g.Key.B, Role: store.RoleMember})
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	info, _, err := b.store.Open(ctx, g.Key, store.Creation{Members: members})
+	return info, err
+}
+
+// mentions checks who is mentioned: members only, everybody only by those who moderate.
+func (b *Broker) mentions(c view.Content, g hooks.Grant, me store.AccountID) error {
+	if c.All && g.Key.Kind == store.LogRoom && g.Log.Members.Role(me) < store.RoleModerator {
+		return store.Forbidden(store.ReasonRole, "only moderators may mention everybody")
+	}
+	for _, name := range c.Mentions {
+		if name == view.MentionAll {
+			continue
+		}
+		a, err := b.store.AccountByName(name)
+		if err != nil && store.CodeOf(err) != store.CodeNotFound {
+			return err
+		}
+		if err != nil || g.Log.Members.Role(a.ID) == store.RoleNone {
+			return store.Bad("only members of the conversation can be mentioned; " + name + " is none")
+		}
+	}
+	return nil
+}
+
+// operation checks whether the sender may do this to that message: edit by the author for 24 hours; recall by the
+// author for 24 hours, by a moderator at any time; react by whoever sees the message; pin by moderators, in a 1:1
+// conversation by both.
+func (b *Broker) operation(d *store.Draft, op view.Operation, g hooks.Grant) error {
+	page, err := b.store.Read(store.Query{Log: d.Log, Viewer: d.Sender, After: op.Op.Target - 1, Upto: op.Op.Target, Max: 1})
+	if err != nil && store.CodeOf(err) != store.CodeTrimmed {
+		return err
+	}
+	if len(page.Records) == 0 {
+		return &store.Error{Code: store.CodeNotFound, Text: "there is no such message in this conversation"}
+	}
+	r := page.Records[0]
+	if !r.Kind.ByClient() || r.Op.Kind != store.OpNone {
+		return store.Bad("this is no message; operations are for messages")
+	}
+	own := r.Sender == d.Sender
+	fresh := b.now().Sub(time.UnixMilli(r.Time)) <= editTime
+	moderator := g.Key.Kind == store.LogRoom && g.Log.Members.Role(d.Sender) >= store.RoleModerator
+	switch op.Op.Kind {
+	case store.OpEdit:
+		switch {
+		case !own:
+			return store.Forbidden(store.ReasonRole, "only the author may edit a message")
+		case r.Recalled:
+			return &store.Error{Code: store.CodeConflict, Text: "the message was taken back"}
+		case !fresh:
+			return &store.Error{Code: store.CodeLocked, Text: "a message can be edited for 24 hours"}
+		}
+	case store.OpRecall:
+		switch {
+		case own && fresh:
+		case moderator:
+			d.Need = store.RoleModerator
+		case own:
+			return &store.Error{Code: store.CodeLocked, Text: "a message can be taken back for 24 hours"}
+		default:
+			return store.Forbidden(store.ReasonRole, "only the author, or a moderator, may take a message back")
+		}
+	case store.OpPin, store.OpUnpin:
+		if g.Key.Kind == store.LogRoom {
+			if !moderator {
+				return store.Forbidden(store.ReasonRole, "only moderators may pin")
+			}
+			d.Need = store.RoleModerator
+		}
+	}
+	if r.Audience != store.AudienceBoth {
+		d.Audience = r.Audience // what is done to a message only its sender sees is seen by its sender only
+	}
+	d.Op, d.Text = op.Op, bytes.Clone(op.Text)
+	return nil
+}
+
+// typing passes on that a user types, at most once per three seconds and conversation. Nothing is stored.
+func (b *Broker) typing(id hooks.Identity, g hooks.Grant) {
+	if !b.typists.due(typist{g.Log.ID, id.Account}, b.now()) {
+		return
+	}
+	for i := range g.Log.Members.Members {
+		m := &g.Log.Members.Members[i]
+		if m.Role == store.RoleNone || m.Account == id.Account {
+			continue
+		}
+		sessions := b.registry.of(m.Account)
+		if len(sessions) == 0 {
+			continue
+		}
+		t, ok := b.logTopic(g.Key, m.Account)
+		if !ok {
+			continue
+		}
+		t.Act, t.Sub = hooks.Typing, id.Name
+		topic := t.String()
+		for _, s := range sessions {
+			s.tellTyping(topic)
+		}
+	}
+}
+
+// fire publishes a will; only typing can be one.
+func (b *Broker) fire(s *Session, p Publication) {
+	t, err := hooks.ParsePublish(p.Topic)
+	if err != nil || t.Act != hooks.Typing {
+		return
+	}
+	if _, err := b.publish(s.id, t, "", p, 0); err != nil {
+		b.metrics.refused(err)
+	}
+}
+
+// request runs a control request and answers on its reply topic, then acknowledges the packet.
+func (s *Session) request(t hooks.Topic, p Publication, a Ack) {
+	if s.b.cfg.Requests == nil {
+		s.refuse(a, t, &store.Error{Code: store.CodeNotFound, Text: "this server has no control API"})
+		return
+	}
+	s.mu.Lock()
+	busy := s.requests >= maxRequests
+	if !busy {
+		s.requests++
+	}
+	s.mu.Unlock()
+	topic, correlation := p.ResponseTopic, bytes.Clone(p.Correlation)
+	if topic == "" {
+		topic = "reply/" + t.Sub
+	}
+	if busy {
+		s.refuse(a, t, &store.Error{Code: store.CodeTooMany, Text: "too many requests at once", Retry: time.Second})
+		return
+	}
+	body := bytes.Clone(p.Payload)
+	pending := store.NewPending()
+	s.b.wg.Go(func() {
+		answer := s.b.cfg.Requests.Request(s.b.life, s.id, t.Name, t.Sub, body)
+		s.mu.Lock()
+		s.requests--
+		s.mu.Unlock()
+		s.Reply(topic, answer, correlation)
+		pending.Resolve(store.Receipt{}, nil)
+		s.mu.Lock()
+		s.wake()
+		s.mu.Unlock()
+	})
+	s.settle(pending, a)
+}

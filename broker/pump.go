@@ -1,0 +1,423 @@
+package broker
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/hwangso/hwangso/broker/view"
+	"github.com/hwangso/hwangso/hooks"
+	"github.com/hwangso/hwangso/store"
+)
+
+// pump is the working memory of a running pump goroutine, pooled because most sessions are idle most of the time.
+type pump struct {
+	kick    chan struct{}
+	items   []Item
+	arena   []byte // payloads and topics built for this chunk
+	bytes   int
+	wrote   []wrote0
+	pending *store.Pending // what to wait for when nothing is due
+	waited  int            // control bytes taken
+}
+
+// wrote0 is a QoS 0 delivery in the chunk.
+type wrote0 struct {
+	feed *feed
+	seq  store.Seq
+}
+
+var pumps = sync.Pool{New: func() any {
+	return &pump{kick: make(chan struct{}, 1), items: make([]Item, 0, 16), arena: make([]byte, 0, 4<<10)}
+}}
+
+func (p *pump) reset() {
+	clear(p.items)
+	clear(p.wrote)
+	p.items, p.wrote, p.arena, p.bytes, p.pending = p.items[:0], p.wrote[:0], p.arena[:0], 0, nil
+	if cap(p.arena) > 2*chunkBytes {
+		p.arena = make([]byte, 0, 4<<10)
+	}
+}
+
+// pump writes what is due until nothing is, and ends. Order within a chunk: packets of the link, outcomes in the order
+// in which the packets arrived, ephemeral news, then deliveries, logs in turn.
+func (s *Session) pump(p *pump) {
+	defer s.b.wg.Done()
+	for s.step(p) {
+	}
+}
+
+// step does one round of a pump; false ends it.
+func (s *Session) step(p *pump) bool {
+	if s.takeLoading() {
+		if err := s.load(); err != nil {
+			s.b.log.Error("session not loaded", keyUser, s.id.Name, keyClient, s.client, keyErr, err)
+			s.stopPump(p)
+			s.link.Close(ErrStorage)
+			return false
+		}
+	}
+	s.collect(p)
+	if len(p.items) > 0 {
+		err := s.link.Write(p.items)
+		s.written(p, err == nil)
+		p.reset()
+		if err != nil {
+			s.stopPump(p)
+			s.link.Close(err)
+			return false
+		}
+		return true
+	}
+
+	s.mu.Lock()
+	if s.ended || s.idle() {
+		s.leave(p)
+		s.mu.Unlock()
+		return false
+	}
+	s.mu.Unlock()
+	if p.pending == nil {
+		return true // something became due meanwhile
+	}
+	select {
+	case <-p.pending.Done():
+	case <-p.kick:
+	}
+	p.pending = nil
+	return true
+}
+
+// idle reports whether nothing is due and no outcome is awaited. The caller holds mu.
+func (s *Session) idle() bool {
+	return !s.loading && len(s.control) == 0 && len(s.results) == 0 && s.ephemera.empty() &&
+		len(s.resend) == 0 && !s.canFeed()
+}
+
+// canFeed reports whether a log has something to send for which the window has room. The caller holds mu.
+func (s *Session) canFeed() bool {
+	for _, f := range s.ready {
+		if !s.full(f.bulk) {
+			return true
+		}
+	}
+	return false
+}
+
+// leave takes the pump from the session. The caller holds mu.
+func (s *Session) leave(p *pump) {
+	s.running, s.kick = false, nil
+	select {
+	case <-p.kick:
+	default:
+	}
+	s.room.Broadcast()
+	p.reset()
+	pumps.Put(p)
+}
+
+// stopPump ends the session's writing after a broken link; Detach does the rest.
+func (s *Session) stopPump(p *pump) {
+	s.mu.Lock()
+	s.ended = true
+	s.leave(p)
+	s.mu.Unlock()
+}
+
+func (s *Session) takeLoading() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.loading && !s.ended
+}
+
+// collect fills the pump's chunk with what is due.
+func (s *Session) collect(p *pump) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return
+	}
+	s.takeControl(p)
+	s.takeResults(p)
+	s.takeEphemera(p)
+	for len(s.resend) > 0 && p.bytes < chunkBytes && !s.ended {
+		e := s.resend[0]
+		s.resend = s.resend[1:]
+		s.again(p, e)
+	}
+	for tries := len(s.ready); tries > 0 && p.bytes < chunkBytes && len(s.ready) > 0 && !s.ended; tries-- {
+		f := s.ready[0]
+		s.ready = s.ready[1:]
+		if s.full(f.bulk) {
+			s.ready = append(s.ready, f)
+			continue
+		}
+		if s.pull(p, f); f.next < f.head {
+			s.ready = append(s.ready, f)
+			if p.bytes < chunkBytes {
+				tries++ // more of the same log fits
+			}
+		} else {
+			f.queued, f.bulk = false, false
+			s.confirm(f)
+		}
+	}
+	if len(s.ready) == 0 {
+		s.ready = nil
+	}
+}
+
+func (s *Session) takeControl(p *pump) {
+	n := 0
+	for _, frame := range s.control {
+		if p.bytes >= chunkBytes {
+			break
+		}
+		p.items = append(p.items, Item{Kind: ItemFrame, Frame: frame})
+		p.bytes += len(frame)
+		s.controlN -= len(frame)
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	if s.control = s.control[n:]; len(s.control) == 0 {
+		s.control = nil
+	}
+	s.room.Broadcast()
+}
+
+// takeResults takes the outcomes that are known, in order of arrival: one that is not known yet holds back the later
+// ones, as MQTT asks (4.6: acknowledgements in the order of the packets).
+func (s *Session) takeResults(p *pump) {
+	n := 0
+	for i := range s.results {
+		r := &s.results[i]
+		if p.bytes >= chunkBytes {
+			break
+		}
+		select {
+		case <-r.pending.Done():
+		default:
+			p.pending = r.pending
+		}
+		if p.pending != nil {
+			break
+		}
+		receipt, err := r.pending.Result()
+		n++
+		if err == nil && s.guest && r.ack.QoS == 2 && !r.ack.Release {
+			if s.released == nil {
+				s.released = make(map[uint16]store.Receipt)
+			}
+			s.released[r.ack.PacketID] = receipt
+		}
+		if r.ack.QoS == 0 && !r.ack.Tell && (err == nil || r.ack.Quiet) {
+			continue // nothing to say
+		}
+		p.items = append(p.items, Item{Kind: ItemOutcome, Ack: r.ack, Receipt: receipt, Err: err})
+		p.bytes += 32
+		if err != nil {
+			p.bytes += 128
+		}
+	}
+	if n == 0 {
+		return
+	}
+	clear(s.results[:n])
+	if s.results = s.results[n:]; len(s.results) == 0 {
+		s.results = nil
+	}
+	s.room.Broadcast()
+}
+
+// pull reads a page of a log into the chunk. It unlocks mu while it reads.
+func (s *Session) pull(p *pump, f *feed) {
+	q := store.Query{Log: f.log, Viewer: s.id.Account, After: f.next, Upto: f.head, Bytes: chunkBytes - p.bytes}
+	free := s.window - len(s.out)
+	if f.bulk {
+		free -= s.window / 2
+	}
+	q.Max = max(1, min(free, 64))
+	after, fresh := f.next, f.fresh
+	s.mu.Unlock()
+	page, err := s.b.store.Read(q)
+	var about pageContext
+	if len(page.Records) > 0 {
+		about = s.context(f, after, fresh)
+	}
+	s.mu.Lock()
+	s.page = about
+	if s.ended || s.feeds[f.log] != f { // unsubscribed meanwhile
+		f.next = f.head
+		return
+	}
+	if err != nil {
+		if e, ok := errors.AsType[*store.Error](err); ok && e.Code == store.CodeTrimmed && e.First > f.next+1 {
+			f.next = e.First - 1 // retention took what was not fetched in time; the hole is told with the next message
+			return
+		}
+		s.b.log.Error("log not read", keyUser, s.id.Name, keyLog, f.log, keySeq, f.next, keyErr, err)
+		f.next = f.head // nothing is confirmed: confirm stops at what was sent
+		s.ended = true
+		s.link.Close(ErrStorage)
+		return
+	}
+	if f.sel.View == hooks.Batch {
+		s.deliverBatch(p, f, page.Records, 0)
+	} else {
+		for _, r := range page.Records {
+			if s.full(f.bulk) || p.bytes >= chunkBytes {
+				return // f.next stands at what was taken; the rest is read again from the tail cache
+			}
+			s.deliver(p, f, r, 0)
+			f.next = r.Seq
+		}
+	}
+	f.next = max(f.next, page.Next)
+}
+
+// deliver appends one record to the chunk, or passes it over. id is the packet identifier of a delivery that is
+// repeated, 0 for a new one. The caller holds mu.
+func (s *Session) deliver(p *pump, f *feed, r *store.Record, id uint16) {
+	rt := s.wanted(f, r)
+	if rt == nil || s.expired(r) {
+		return
+	}
+	start := len(p.arena)
+	p.arena = s.encode(p.arena, f, rt, r)
+	s.send(p, f, rt, start, r.Seq, r.Seq, id)
+}
+
+// deliverBatch appends the records as one delivery in the batch view; those that go to …/edit go there one by one. The
+// caller holds mu.
+func (s *Session) deliverBatch(p *pump, f *feed, records []*store.Record, id uint16) {
+	var items []view.Item
+	var first, last store.Seq
+	for _, r := range records {
+		rt := s.wanted(f, r)
+		if rt == nil || s.expired(r) {
+			continue
+		}
+		if rt != &f.route {
+			start := len(p.arena)
+			p.arena = s.encode(p.arena, f, rt, r)
+			s.send(p, f, rt, start, r.Seq, r.Seq, 0)
+			continue
+		}
+		items = append(items, view.Item{Shared: s.b.shared(r, true), Own: s.own(r)})
+		if first == 0 {
+			first = r.Seq
+		}
+		last, s.page.base = r.Seq, r.Seq
+	}
+	if len(items) > 0 {
+		start := len(p.arena)
+		p.arena = view.Batch(p.arena, items)
+		s.send(p, f, &f.route, start, first, last, id)
+	}
+}
+
+func (s *Session) expired(r *store.Record) bool {
+	return r.Expiry != 0 && r.Expiry <= s.b.now().UnixMilli()
+}
+
+// send adds the delivery whose payload begins at start of the arena, and which covers the sequences from first to last,
+// to the chunk. A payload over the client's Maximum Packet Size is passed over and counts as confirmed.
+func (s *Session) send(p *pump, f *feed, rt *route, start int, first, last store.Seq, id uint16) {
+	payload := p.arena[start:len(p.arena):len(p.arena)]
+	size := len(payload) + len(rt.topic)
+	f.fresh, s.page.base = false, last
+	if s.maxPacket > 0 && size+40+5*len(rt.ids) > s.maxPacket {
+		p.arena = p.arena[:start]
+		s.b.metrics.tooLarge.Inc()
+		return
+	}
+	it := Item{Kind: ItemDelivery, Topic: rt.topic, Payload: payload, QoS: rt.qos, Identifiers: rt.ids}
+	switch {
+	case rt.qos == 0:
+		if f.low0 == 0 {
+			f.low0 = first
+		}
+		f.last0 = max(f.last0, last)
+		p.wrote = append(p.wrote, wrote0{f, last})
+	case id != 0: // it is in Session.out since the session was loaded
+		it.PacketID, it.Dup = id, true
+	default:
+		it.PacketID = s.packetID()
+		s.out = append(s.out, sent{feed: f, first: first, seq: last, bytes: int32(size), id: it.PacketID})
+		s.outBytes += size
+		f.unacked++
+	}
+	p.items = append(p.items, it)
+	p.bytes += size + 8
+	s.b.metrics.deliveries.Inc()
+}
+
+// packetID returns a packet identifier that is not in flight. The caller holds mu.
+func (s *Session) packetID() uint16 {
+	for {
+		s.nextID++
+		if s.nextID == 0 {
+			s.nextID = 1
+		}
+		used := false
+		for i := range s.out {
+			if s.out[i].id == s.nextID && !s.out[i].acked {
+				used = true
+				break
+			}
+		}
+		if !used {
+			return s.nextID
+		}
+	}
+}
+
+// again sends a delivery of the connection before once more, with DUP and its identifier; if it is not to be seen any
+// more, it counts as acknowledged. It unlocks mu while it reads.
+func (s *Session) again(p *pump, e sent) {
+	q := store.Query{Log: e.feed.log, Viewer: s.id.Account, After: e.first - 1, Upto: e.seq, Max: int(e.seq - e.first + 1)}
+	s.mu.Unlock()
+	page, err := s.b.store.Read(q)
+	s.mu.Lock()
+	f := e.feed
+	if s.ended || s.feeds[f.log] != f {
+		return
+	}
+	n := len(p.items)
+	s.page = pageContext{base: e.first - 1} // what was withheld before it has been told
+	if err == nil && f.sel.View == hooks.Batch {
+		s.deliverBatch(p, f, page.Records, e.id)
+	} else if err == nil {
+		for _, r := range page.Records {
+			s.deliver(p, f, r, e.id)
+		}
+	}
+	if len(p.items) == n || p.items[n].PacketID != e.id {
+		s.acknowledge(e.id)
+	}
+}
+
+// written notes what a write has done: QoS 0 deliveries now wait for a sign of life.
+func (s *Session) written(p *pump, ok bool) {
+	if len(p.wrote) == 0 || !ok {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range p.wrote {
+		f := w.feed
+		if f.written0 < w.seq {
+			f.written0 = w.seq
+		}
+		listed := false
+		for _, o := range s.qos0 {
+			listed = listed || o == f
+		}
+		if !listed && f.low0 != 0 {
+			s.qos0 = append(s.qos0, f)
+		}
+	}
+	s.hasQoS0.Store(len(s.qos0) > 0)
+}

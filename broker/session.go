@@ -1,0 +1,323 @@
+package broker
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hwangso/hwangso/broker/view"
+	"github.com/hwangso/hwangso/hooks"
+	"github.com/hwangso/hwangso/store"
+)
+
+// Session is one attached device. It pulls: what wakes it is a sign that a log has grown, and its pump reads the log
+// from where the device stands. So a slow device costs its window and a cursor, and there is no queue to overflow.
+//
+// The pump is a goroutine that exists only while there is something to write or an outcome to wait for; it is the only
+// caller of Link.Write. Everything else may be called by the link's reading goroutine.
+type Session struct {
+	b    *Broker
+	link Link
+
+	// Fixed at Attach.
+	id        hooks.Identity
+	client    string
+	lang      view.Lang
+	remote    string
+	guest     bool // no device row: nothing outlives the connection
+	noEcho    bool
+	window    int // QoS 1 deliveries in flight
+	maxPacket int
+	will      *Publication
+	slot      *slot
+	timer     *time.Timer // ends the session when its credentials expire
+	done      chan struct{}
+
+	hasQoS0 atomic.Bool // something written with QoS 0 is unconfirmed
+	room    *sync.Cond  // on mu; there is room in results or control again
+
+	mu       sync.Mutex
+	started  bool
+	ended    bool
+	loading  bool // the pump has yet to look which logs are behind
+	running  bool // the pump exists
+	kick     chan struct{}
+	expiry   uint32
+	filters  []store.Filter
+	parsed   []hooks.Filter               // the same filters, parsed
+	row      *store.Session               // as loaded, until the pump has used it
+	missed   map[store.LogID]store.LogRef // logs that grew while loading
+	feeds    map[store.LogID]*feed
+	ready    []*feed // with something to send, in turn
+	qos0     []*feed // with unconfirmed QoS 0 deliveries
+	resend   []sent  // deliveries of the connection before, to be sent again; they are in out too
+	out      []sent  // QoS 1 deliveries in flight, in order of sending
+	outBytes int
+	nextID   uint16
+	control  [][]byte
+	controlN int // bytes in control
+	results  []result
+	ephemera ephemera
+	released map[uint16]store.Receipt // QoS 2 identifiers of a guest
+	requests int                      // control requests under way
+	page     pageContext              // of the page that the pump is delivering
+	dirty    bool                     // in Broker.dirty
+}
+
+// sent is a QoS 1 delivery in flight.
+type sent struct {
+	feed  *feed
+	first store.Seq // with seq, the sequences it covers: several in the batch view
+	seq   store.Seq
+	bytes int32
+	id    uint16
+	acked bool
+}
+
+// result is an outcome to be written in arrival order.
+type result struct {
+	pending *store.Pending
+	ack     Ack
+}
+
+// Limits of one session. What happens at them: Publish and Send wait (the client's next packets stay in the socket).
+const (
+	maxResults      = 4096
+	maxControlBytes = 64 << 10
+	chunkBytes      = 16 << 10
+	windowBytes     = 64 << 10
+	maxWindow       = 256
+)
+
+// Identity is who is attached.
+func (s *Session) Identity() hooks.Identity { return s.id }
+
+// ClientID is the client identifier, the assigned one if the client sent none.
+func (s *Session) ClientID() string { return s.client }
+
+// Expiry is how many seconds the session outlives its connection.
+func (s *Session) Expiry() uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.expiry
+}
+
+// SetExpiry changes it, as an MQTT 5 DISCONNECT may. More than the server's limit is cut to it; a session that was to
+// end with its connection stays so (MQTT 5, 3.14.2.2.2).
+func (s *Session) SetExpiry(seconds uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.expiry != 0 {
+		s.expiry = min(seconds, s.b.cfg.maxExpiry())
+	}
+}
+
+// Start begins deliveries. The link calls it once, after it has written its CONNACK.
+func (s *Session) Start() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.started, s.loading = true, true
+	s.wake()
+}
+
+// Send gives the pump a packet that the link encoded. It waits while more than 64 KiB are waiting, so that a client
+// that sends and does not read is not answered from memory. Packets of an ended session are dropped.
+func (s *Session) Send(frame []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.controlN >= maxControlBytes && !s.ended {
+		s.room.Wait()
+	}
+	if s.ended {
+		return
+	}
+	s.control = append(s.control, frame)
+	s.controlN += len(frame)
+	s.wake()
+}
+
+// settle queues an outcome. It waits while 4,096 are unresolved.
+func (s *Session) settle(p *store.Pending, a Ack) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.results) >= maxResults && !s.ended {
+		s.room.Wait()
+	}
+	if s.ended {
+		return
+	}
+	s.results = append(s.results, result{p, a})
+	s.wake()
+}
+
+// wake makes sure that the pump runs and looks again. The caller holds mu.
+func (s *Session) wake() {
+	if s.running {
+		select {
+		case s.kick <- struct{}{}:
+		default:
+		}
+		return
+	}
+	if !s.started || s.ended {
+		return
+	}
+	s.running = true
+	p := pumps.Get().(*pump)
+	s.kick = p.kick
+	s.b.wg.Add(1)
+	go s.pump(p)
+}
+
+// Acked is the client's acknowledgement of a delivery; one with an error reason acknowledges too. An unknown
+// identifier is ignored: it may be an answer to the connection before.
+func (s *Session) Acked(id uint16) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	full := s.full(false) || s.full(true)
+	if s.acknowledge(id); full && len(s.ready) > 0 {
+		s.wake()
+	}
+}
+
+// acknowledge takes a delivery out of flight. The caller holds mu.
+func (s *Session) acknowledge(id uint16) {
+	at := -1
+	for i := range s.out {
+		if s.out[i].id == id && !s.out[i].acked {
+			at = i
+			break
+		}
+	}
+	if at < 0 {
+		return
+	}
+	e := &s.out[at]
+	e.acked = true
+	s.outBytes -= int(e.bytes)
+	f := e.feed
+	f.unacked--
+	s.b.metrics.acked.Inc()
+	if at == 0 {
+		n := 0
+		for n < len(s.out) && s.out[n].acked {
+			n++
+		}
+		if s.out = s.out[n:]; len(s.out) == 0 {
+			s.out = nil
+		}
+	}
+	s.confirm(f)
+}
+
+// confirm moves a feed's contiguous acknowledgement. The caller holds mu.
+func (s *Session) confirm(f *feed) {
+	upto := f.next
+	if f.unacked > 0 {
+		for i := range s.out {
+			if e := &s.out[i]; e.feed == f && !e.acked {
+				upto = e.first - 1
+				break
+			}
+		}
+	}
+	if f.low0 != 0 {
+		upto = min(upto, f.low0-1)
+	}
+	if upto > f.acked {
+		f.acked = upto
+		s.mark()
+	}
+}
+
+// mark puts the session on the list of those whose cursors are to be saved. The caller holds mu.
+func (s *Session) mark() {
+	if !s.dirty {
+		s.dirty = true
+		s.b.dirty.add(s)
+	}
+}
+
+// Heard confirms what was written with QoS 0: the client is there, since a packet arrived. Cheap when there is
+// nothing to confirm.
+func (s *Session) Heard() {
+	if !s.hasQoS0.Load() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rest := s.qos0[:0]
+	for _, f := range s.qos0 {
+		if f.written0 < f.last0 { // the rest is being written right now
+			f.low0 = f.written0 + 1
+			rest = append(rest, f)
+		} else {
+			f.low0 = 0
+		}
+		s.confirm(f)
+	}
+	clear(s.qos0[len(rest):])
+	if s.qos0 = rest; len(rest) == 0 {
+		s.qos0 = nil
+		s.hasQoS0.Store(false)
+	}
+}
+
+// full reports whether the window is used up. The caller holds mu.
+func (s *Session) full(bulk bool) bool {
+	n, bytes := s.window, windowBytes
+	if bulk {
+		n, bytes = max(n/2, 1), bytes/2
+	}
+	return len(s.out) >= n || s.outBytes >= bytes
+}
+
+// saveCursors gives the store what was acknowledged since the last time, and forgets feeds with nothing left to do.
+func (s *Session) saveCursors() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dirty = false
+	if s.ended || s.loading {
+		return // Detach saves; a feed made while loading must stay until all is loaded
+	}
+	if m := s.takeCursors(); m != nil {
+		s.b.store.PutCursors(s.id.Account, s.id.Device, m)
+	}
+}
+
+// takeCursors returns the cursors that moved, nil if none did. The caller holds mu.
+func (s *Session) takeCursors() map[store.LogID]store.Cursor {
+	var m map[store.LogID]store.Cursor
+	for log, f := range s.feeds {
+		if f.acked > f.saved {
+			if !s.guest {
+				if m == nil {
+					m = make(map[store.LogID]store.Cursor, len(s.feeds))
+				}
+				m[log] = store.Cursor{Acked: f.acked}
+			}
+			f.saved = f.acked
+		}
+		if f.unacked == 0 && f.next == f.head && !f.queued && f.acked == f.next {
+			delete(s.feeds, log)
+		}
+	}
+	if len(s.feeds) == 0 {
+		s.feeds = nil
+	}
+	return m
+}
+
+// stop ends deliveries at once; the link is closed by the caller.
+func (s *Session) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	s.room.Broadcast()
+	if s.running {
+		select {
+		case s.kick <- struct{}{}:
+		default:
+		}
+	}
+}

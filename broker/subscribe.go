@@ -1,0 +1,216 @@
+package broker
+
+import (
+	"context"
+	"slices"
+
+	"github.com/hwangso/hwangso/hooks"
+	"github.com/hwangso/hwangso/store"
+)
+
+// SubRequest is one entry of a SUBSCRIBE.
+type SubRequest struct {
+	Filter     string
+	QoS        byte
+	NoLocal    bool
+	Identifier uint32
+}
+
+// SubResult is the answer to one SubRequest.
+type SubResult struct {
+	Granted byte   // 0 or 1
+	Err     error  // an error of hooks.ParseFilter, or a *store.Error (CodeFull: too many filters)
+	Hint    string // granted, but selects nothing today: a sentence for reply/
+}
+
+// Subscribe adds filters to the session, or replaces those with the same text. A filter grants nothing: it selects from
+// what the user may see when a message is delivered. Logs that no filter selected before begin at their heads; logs
+// that were selected keep their place, and nothing is sent again. Durable at return for a session that outlives its
+// connection.
+func (s *Session) Subscribe(ctx context.Context, reqs []SubRequest) ([]SubResult, error) {
+	results := make([]SubResult, len(reqs))
+	s.mu.Lock()
+	filters, parsed := slices.Clone(s.filters), slices.Clone(s.parsed)
+	s.mu.Unlock()
+	for i, r := range reqs {
+		p, err := s.parseFilter(r.Filter)
+		if err != nil {
+			results[i].Err = err
+			continue
+		}
+		f := store.Filter{Topic: p.String(), QoS: min(r.QoS, 1), NoLocal: r.NoLocal, Identifier: r.Identifier}
+		at := slices.IndexFunc(filters, func(o store.Filter) bool { return o.Topic == f.Topic })
+		switch {
+		case at >= 0:
+			filters[at] = f
+		case len(filters) >= s.b.cfg.MaxFilters:
+			results[i].Err = &store.Error{Code: store.CodeFull, Text: "too many filters on this device; one such as user/+/json is enough for everything"}
+			continue
+		default:
+			filters, parsed = append(filters, f), append(parsed, p)
+		}
+		results[i].Granted = f.QoS
+		results[i].Hint = s.hint(p)
+	}
+	if err := s.changeFilters(ctx, filters, parsed); err != nil {
+		return nil, err
+	}
+	return results, nil
+}
+
+// Unsubscribe removes filters; the results tell which of them existed. Durable like Subscribe.
+func (s *Session) Unsubscribe(ctx context.Context, topics []string) ([]bool, error) {
+	found := make([]bool, len(topics))
+	s.mu.Lock()
+	filters, parsed := slices.Clone(s.filters), slices.Clone(s.parsed)
+	s.mu.Unlock()
+	for i, t := range topics {
+		if p, err := s.parseFilter(t); err == nil {
+			t = p.String()
+		}
+		at := slices.IndexFunc(filters, func(o store.Filter) bool { return o.Topic == t })
+		if found[i] = at >= 0; found[i] {
+			filters, parsed = slices.Delete(filters, at, at+1), slices.Delete(parsed, at, at+1)
+		}
+	}
+	if err := s.changeFilters(ctx, filters, parsed); err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+// changeFilters puts a new set of filters into force. Only the link's reading goroutine changes filters, so between the
+// two locks nobody else does.
+func (s *Session) changeFilters(ctx context.Context, filters []store.Filter, parsed []hooks.Filter) error {
+	s.mu.Lock()
+	old := s.parsed
+	s.mu.Unlock()
+
+	begun, err := s.begin(old, parsed)
+	if err != nil {
+		return err
+	}
+	if !s.guest {
+		row, err := s.b.store.LoadSession(s.id.Account, s.id.Device)
+		if store.CodeOf(err) == store.CodeNotFound {
+			row, err = &store.Session{Account: s.id.Account, Device: s.id.Device}, nil
+		}
+		if err != nil {
+			return err
+		}
+		next := *row
+		next.Present, next.Filters, next.Expiry, next.Epoch = true, filters, s.Expiry(), s.b.store.Epoch()
+		next.Cursors = make(map[store.LogID]store.Cursor, len(row.Cursors)+len(begun))
+		for log, c := range row.Cursors {
+			next.Cursors[log] = c
+		}
+		for _, ref := range begun {
+			next.Cursors[ref.ID] = next.Cursors[ref.ID].Skip(ref.Head)
+		}
+		if err := s.b.store.SaveSession(ctx, &next); err != nil {
+			return err
+		}
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return store.ErrClosed
+	}
+	s.filters, s.parsed = filters, parsed
+	for _, f := range s.feeds { // routes and views may have changed; what is in flight stays in flight
+		s.reroute(f)
+	}
+	for i := range begun {
+		ref := &begun[i]
+		t, ok := s.b.logTopic(ref.Key, s.id.Account)
+		if s.feeds[ref.ID] != nil || !ok {
+			continue
+		}
+		if f := s.newFeed(ref.ID, t); f != nil { // stands until saved, so that a wake of before is not new
+			f.next, f.acked, f.saved, f.head = ref.Head, ref.Head, ref.Head, ref.Head
+			s.addFeed(f)
+			s.mark()
+		}
+	}
+	s.wake()
+	return nil
+}
+
+// reroute selects a log again after a change of filters; a feed that no filter selects any more ends, and what it had
+// in flight with it. The caller holds mu.
+func (s *Session) reroute(f *feed) {
+	n := s.newFeed(f.log, f.topic)
+	if n != nil {
+		f.sel, f.route, f.edits = n.sel, n.route, n.edits
+		return
+	}
+	delete(s.feeds, f.log)
+	s.ready = slices.DeleteFunc(s.ready, func(o *feed) bool { return o == f })
+	s.qos0 = slices.DeleteFunc(s.qos0, func(o *feed) bool { return o == f })
+	s.resend = slices.DeleteFunc(s.resend, func(e sent) bool { return e.feed == f })
+	s.out = slices.DeleteFunc(s.out, func(e sent) bool {
+		if e.feed == f && !e.acked {
+			s.outBytes -= int(e.bytes)
+		}
+		return e.feed == f
+	})
+}
+
+// begin lists the logs with messages that the new filters select and the old ones did not.
+func (s *Session) begin(old, next []hooks.Filter) ([]store.LogRef, error) {
+	if slices.EqualFunc(old, next, func(a, b hooks.Filter) bool { return a.String() == b.String() }) {
+		return nil, nil
+	}
+	var begun []store.LogRef
+	var after store.LogID
+	for {
+		refs, err := s.b.store.LogsOf(s.id.Account, after, 500)
+		if err != nil {
+			return nil, err
+		}
+		if len(refs) == 0 {
+			return begun, nil
+		}
+		after = refs[len(refs)-1].ID
+		for _, ref := range refs {
+			t, ok := s.b.logTopic(ref.Key, s.id.Account)
+			if !ok || ref.Head == 0 {
+				continue
+			}
+			if selects(next, t) && !selects(old, t) {
+				begun = append(begun, ref)
+			}
+		}
+	}
+}
+
+func selects(filters []hooks.Filter, t hooks.Topic) bool {
+	sel := hooks.Select(filters, t)
+	return sel.OK() || sel.Edits
+}
+
+// hint tells a filter for one conversation that the user is not in. The text is the same whether the room or the user
+// exists or not.
+func (s *Session) hint(f hooks.Filter) string {
+	place, name, ok := f.Single()
+	if !ok {
+		return ""
+	}
+	switch place {
+	case hooks.Room:
+		info, err := s.b.store.Find(store.RoomKey(name))
+		if err != nil || info.Members.Role(s.id.Account) == store.RoleNone {
+			return "you are not in the room " + name + "; its messages arrive as soon as you are"
+		}
+	case hooks.User:
+		peer, err := s.b.store.AccountByName(name)
+		if err == nil {
+			_, err = s.b.store.Find(store.PairKey(s.id.Account, peer.ID))
+		}
+		if err != nil {
+			return "there are no messages with " + name + " yet; they arrive as soon as there are"
+		}
+	}
+	return ""
+}
