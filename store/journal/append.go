@@ -122,7 +122,7 @@ func (j *Journal) begin(base Position) error {
 		return err
 	}
 
-	j.opens.Add(1)
+	j.opened()
 	old := j.active
 	j.replaceList(func(segs []*segment) []*segment {
 		keep := len(segs)

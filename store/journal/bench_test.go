@@ -1,4 +1,4 @@
-package journal
+package journal_test
 
 import (
 	"fmt"
@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/hwangso/hwangso/store/journal"
 )
 
 // recordBytes is the length of a typical record: a chat message with its head.
@@ -26,9 +28,9 @@ func randomRecords(n, size int) [][]byte {
 func BenchmarkAppend(b *testing.B) {
 	for _, group := range []int{1, 100, 500} {
 		b.Run(fmt.Sprintf("group=%d", group), func(b *testing.B) {
-			j := open(b, Config{Dir: b.TempDir()})
+			j := open(b, journal.Config{Dir: b.TempDir()})
 			records := randomRecords(group, recordBytes)
-			var dst []Position
+			var dst []journal.Position
 			var took []time.Duration
 			b.SetBytes(int64(group * recordBytes))
 			b.ReportAllocs()
@@ -50,14 +52,14 @@ func BenchmarkAppend(b *testing.B) {
 }
 
 // filled makes a journal with n records and returns their positions.
-func filled(b *testing.B, dir string, n int) (*Journal, []Position) {
-	j, err := Open(Config{Dir: dir})
+func filled(b *testing.B, dir string, n int) (*journal.Journal, []journal.Position) {
+	j, err := journal.Open(journal.Config{Dir: dir})
 	if err != nil {
 		b.Fatal(err)
 	}
 	const group = 10_000
 	records := randomRecords(group, recordBytes)
-	positions := make([]Position, 0, n)
+	positions := make([]journal.Position, 0, n)
 	for len(positions) < n {
 		if positions, err = j.AppendTo(positions, records); err != nil {
 			b.Fatal(err)
@@ -71,7 +73,7 @@ func BenchmarkRead(b *testing.B) {
 	j, positions := filled(b, b.TempDir(), 200_000)
 	defer mustClose(b, j)
 	rng := rand.New(rand.NewPCG(1, 2))
-	buf := make([]byte, 0, readAhead)
+	buf := make([]byte, 0, 512)
 	b.ReportAllocs()
 	b.ResetTimer()
 	for b.Loop() {
@@ -89,7 +91,7 @@ func BenchmarkScan(b *testing.B) {
 	b.SetBytes(recordBytes)
 	b.ResetTimer()
 	for n := 0; n < b.N; {
-		err := j.Scan(j.First(), func(_, _ Position, _ []byte) error { n++; return nil })
+		err := j.Scan(j.First(), func(_, _ journal.Position, _ []byte) error { n++; return nil })
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -102,7 +104,7 @@ func BenchmarkOpen(b *testing.B) {
 	j, _ := filled(b, dir, 1_200_000)
 	mustClose(b, j)
 	for b.Loop() {
-		j, err := Open(Config{Dir: dir})
+		j, err := journal.Open(journal.Config{Dir: dir})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -63,10 +63,17 @@ func (j *Journal) find(pos, end Position) (*segment, Position, error) {
 // acquire opens the segment's file if need be and keeps it open until release.
 func (j *Journal) acquire(s *segment) (File, error) {
 	f, opened, err := s.acquire(j.fs, j.clock.Add(1))
-	if opened && j.opens.Add(1) > maxOpenFiles {
-		j.closeUnused(maxOpenFiles * 3 / 4)
+	if opened {
+		j.opened()
 	}
 	return f, err
+}
+
+// opened counts a descriptor, and closes others when they become too many.
+func (j *Journal) opened() {
+	if j.opens.Add(1) > maxOpenFiles {
+		j.closeUnused(maxOpenFiles * 3 / 4)
+	}
 }
 
 func (s *segment) acquire(fs FS, now uint64) (f File, opened bool, err error) {
