@@ -104,6 +104,7 @@ type Journal struct {
 	clock  atomic.Uint64 // orders uses of descriptors
 
 	dropping sync.Mutex // one DropBefore at a time; Append and readers never take it
+	unsynced bool       // guarded by dropping: names were removed since the directory was synced
 
 	// writer's, guarded by writing: the baton of Append and Close, which no reader ever takes
 	writing sync.Mutex

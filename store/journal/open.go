@@ -226,7 +226,7 @@ func lastWritten(f File, s *segment, pos, limit Position) (Position, error) {
 	buf, zeros := make([]byte, scanChunk), make([]byte, scanChunk)
 	for at := pos; at < limit; {
 		data := buf[:min(Position(len(buf)), limit-at)]
-		if err := readFull(f, s, at, data, headerSize+int64(at-s.base)); err != nil {
+		if _, err := readAtLeast(f, s, at, data, len(data), headerSize+int64(at-s.base)); err != nil {
 			return 0, fmt.Errorf("look behind the end: %w", err)
 		}
 		if !bytes.Equal(data, zeros[:len(data)]) {

@@ -46,13 +46,15 @@ func readFrame(f File, s *segment, pos, limit Position, buf []byte) ([]byte, err
 	off := headerSize + int64(pos-s.base)
 	n := int(min(readAhead, limit-pos))
 	buf = slices.Grow(buf[:0], n)[:n]
-	if err := readFull(f, s, pos, buf, off); err != nil {
+	n, err := readAtLeast(f, s, pos, buf, frameHead, off)
+	if err != nil {
 		return nil, err
 	}
+	buf = buf[:n]
 	record, _, need, status := decodeFrame(buf, pos)
 	if status == frameShort && Position(need) <= limit-pos {
 		buf = slices.Grow(buf, need-n)[:need]
-		if err := readFull(f, s, pos, buf[n:], off+int64(n)); err != nil {
+		if _, err := readAtLeast(f, s, pos, buf[n:], need-n, off+int64(n)); err != nil {
 			return nil, err
 		}
 		record, _, _, status = decodeFrame(buf, pos)
@@ -64,16 +66,19 @@ func readFrame(f File, s *segment, pos, limit Position, buf []byte) ([]byte, err
 	return buf[:copy(buf, record)], nil
 }
 
-// readFull reads len(p) bytes that are confirmed, so a file that ends before them is damaged.
-func readFull(f File, s *segment, pos Position, p []byte, off int64) error {
+// readAtLeast fills p, or at least its first need bytes, and says how much. What it reads for is
+// confirmed, so a file that ends before is damaged.
+func readAtLeast(f File, s *segment, pos Position, p []byte, need int, off int64) (int, error) {
 	n, err := f.ReadAt(p, off)
 	switch {
 	case n == len(p):
-		return nil
+		return n, nil
+	case errors.Is(err, io.EOF) && n >= need:
+		return n, nil
 	case errors.Is(err, io.EOF):
-		return &CorruptError{Pos: pos, Path: s.path, Reason: "the file ends before its records do"}
+		return n, &CorruptError{Pos: pos, Path: s.path, Reason: "the file ends before its records do"}
 	}
-	return ioError("read", s.path, err)
+	return n, ioError("read", s.path, err)
 }
 
 func (s *segment) corrupt(pos Position, status frameStatus) error {
@@ -171,13 +176,10 @@ func (r *frames) next() ([]byte, error) {
 func (r *frames) fill(need int) error {
 	r.buf = slices.Grow(r.buf[:0], need)
 	n := min(cap(r.buf), int(min(Position(cap(r.buf)), r.limit-r.pos)))
-	r.data = r.buf[:n]
 	r.buf = r.buf[:cap(r.buf)]
-	if err := readFull(r.f, r.s, r.pos, r.data, headerSize+int64(r.pos-r.s.base)); err != nil {
-		r.data = nil
-		return err
-	}
-	return nil
+	n, err := readAtLeast(r.f, r.s, r.pos, r.buf[:n], need, headerSize+int64(r.pos-r.s.base))
+	r.data = r.buf[:n]
+	return err
 }
 
 func (r *frames) each(fn func(pos, next Position, record []byte) error) error {
@@ -242,7 +244,7 @@ func resync(f File, s *segment, pos, stop, limit Position, marks uint32, maxReco
 	for pos < min(stop, limit) {
 		n := min(longest+scanChunk, limit-pos)
 		buf = slices.Grow(buf[:0], int(n))[:n]
-		if err := readFull(f, s, pos, buf, headerSize+int64(pos-s.base)); err != nil {
+		if _, err := readAtLeast(f, s, pos, buf, len(buf), headerSize+int64(pos-s.base)); err != nil {
 			return 0, false, err
 		}
 		// Tried are offsets whose longest frame would lie in buf; all of them at the limit.

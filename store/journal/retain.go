@@ -33,7 +33,7 @@ func (j *Journal) Segments() []Segment {
 }
 
 // DropBefore removes the sealed segments that end at or before pos, oldest first, and says how many.
-// First moves on at once. A reader in such a segment finishes its read; its next one is ErrTrimmed.
+// First moves on at once; a nil error means that it does not come back after a crash. A reader in such a segment finishes its read; its next one is ErrTrimmed.
 // On error the segments from the one in question on are kept, and it can be called again.
 func (j *Journal) DropBefore(pos Position) (removed int, err error) {
 	j.dropping.Lock()
@@ -54,9 +54,13 @@ func (j *Journal) DropBefore(pos Position) (removed int, err error) {
 			return removed, ioError("remove", s.path, err)
 		}
 		removed++
+		j.unsynced = true
 	}
-	if removed == 0 {
-		return 0, nil
+	if j.unsynced { // also of an earlier call, whose sync failed
+		if err := j.fs.SyncDir(j.cfg.Dir); err != nil {
+			return removed, ioError("sync directory", j.cfg.Dir, err)
+		}
+		j.unsynced = false
 	}
-	return removed, ioError("sync directory", j.cfg.Dir, j.fs.SyncDir(j.cfg.Dir))
+	return removed, nil
 }
