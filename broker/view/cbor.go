@@ -21,9 +21,9 @@ const (
 )
 
 const (
-	cborFalse = majorSimple | 20
-	cborTrue  = majorSimple | 21
-	cborNull  = majorSimple | 22
+	cborTrue      = majorSimple | 21
+	cborNull      = majorSimple | 22
+	cborUndefined = majorSimple | 23
 )
 
 // appendHead appends the initial byte and argument of a CBOR item in the shortest form.

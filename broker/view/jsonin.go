@@ -186,7 +186,7 @@ func (j *jsonReader) number() (any, bool) {
 		}
 	}
 	lit := string(j.src[from:j.pos])
-	if integer {
+	if integer && lit != "-0" { // which only a float64 is
 		if n, err := strconv.ParseInt(lit, 10, 64); err == nil {
 			return n, true
 		}

@@ -147,6 +147,9 @@ func readCBOR(payload []byte) (body, error) {
 	if err := decoder.Unmarshal(payload, &b); err != nil {
 		return b, &store.Error{Code: store.CodeBad, Text: "the body is not valid CBOR, or beyond its limits", Err: err}
 	}
+	if len(b.X) == 1 && (b.X[0] == cborNull || b.X[0] == cborUndefined) {
+		b.X = nil
+	}
 	return b, nil
 }
 

@@ -1,9 +1,9 @@
 package view
 
 import (
-	"bytes"
 	"slices"
 	"strconv"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/hwangso/hwangso/store"
@@ -48,7 +48,9 @@ func Line(dst []byte, r *store.Record, l Lang, names Names, own Own) []byte {
 		dst = appendPhrase(append(dst, ' '), l, textEdited, args{})
 	}
 	if own.Unread > 0 {
-		dst = appendPhrase(append(dst, ' ', '('), l, textUnread, args{text: strconv.AppendInt(nil, int64(own.Unread), 10)})
+		var digits [20]byte
+		n := strconv.AppendInt(digits[:0], int64(own.Unread), 10)
+		dst = appendPhrase(append(dst, ' ', '('), l, textUnread, args{text: n})
 		dst = append(dst, ')')
 	}
 	return dst
@@ -80,13 +82,12 @@ func appendSentence(dst []byte, r *store.Record, l Lang, names Names) ([]byte, b
 	if gone(r) {
 		return dst, false
 	}
-	by := appendName(nil, r.Sender, l, names)
 	switch {
 	case r.Op.Kind != store.OpNone:
 		key, ok := opTexts[r.Op.Kind]
-		return appendPhrase(dst, l, key, args{by: by, text: r.Text}), ok
+		return appendPhrase(dst, l, key, args{by: appendName(nil, r.Sender, l, names), text: r.Text}), ok
 	case r.Change.Kind != store.ChangeNone:
-		a := args{by: by, who: appendName(nil, r.Change.Account, l, names), text: []byte(r.Change.Title)}
+		a := args{by: appendName(nil, r.Sender, l, names), who: appendName(nil, r.Change.Account, l, names), text: []byte(r.Change.Title)}
 		key, ok := changeText(r)
 		return appendPhrase(dst, l, key, a), ok
 	case r.Kind == store.KindNotice:
@@ -155,7 +156,16 @@ func changeText(r *store.Record) (textKey, bool) {
 // appendName appends the name of an account, clean and never beginning like a line of the server.
 func appendName(dst []byte, a store.AccountID, l Lang, names Names) []byte {
 	mark := len(dst)
-	dst = appendClean(dst, bytes.TrimSpace(bytes.TrimLeftFunc([]byte(nameOf(a, names)), dot)))
+	dst = appendClean(dst, []byte(nameOf(a, names)))
+	from := mark
+	for from < len(dst) {
+		r, size := utf8.DecodeRune(dst[from:])
+		if !dot(r) && !unicode.IsSpace(r) {
+			break
+		}
+		from += size
+	}
+	dst = slices.Delete(dst, mark, from)
 	if len(dst) == mark {
 		return appendPhrase(dst, l, textNobody, args{})
 	}
