@@ -1,0 +1,349 @@
+package bolt
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hwangso/hwangso/store"
+	"github.com/hwangso/hwangso/store/journal"
+)
+
+var _ store.Log = (*logs)(nil)
+
+// logs is the store's store.Log: the journal, the committer that writes it, and what is derived from it. How a record
+// travels: append.go → commit.go → log_state.go (apply) → tail.go and ring.go → read.go and follow.go.
+type logs struct {
+	// fixed
+	cfg     Config
+	log     *slog.Logger
+	id      [16]byte
+	epoch   store.Epoch
+	journal *journal.Journal
+	ix      *index
+	states  *logStates
+	devices *deviceStates
+	seal    *sealer
+	met     *metrics
+
+	queue commitQueue
+	ring  ring
+	dirty dirtyList
+	refs  freshRefs
+	disk  diskState
+
+	nextLog  atomic.Uint64
+	creating creations
+
+	// owned by the committer
+	c committer
+
+	committing sync.WaitGroup // the committer
+	keeping    sync.WaitGroup // the keeper
+	stop       chan struct{}  // closed to end the keeper
+	closing    sync.Once
+	closeErr   error
+}
+
+// creations makes concurrent Opens of one key share one creation.
+type creations struct {
+	mu sync.Mutex
+	by map[store.Key]*store.Pending
+}
+
+// Open implements store.Log.
+func (l *logs) Open(ctx context.Context, key store.Key, c store.Creation) (store.LogInfo, bool, error) {
+	if err := validKey(key); err != nil {
+		return store.LogInfo{}, false, err
+	}
+	for {
+		info, err := l.Find(key)
+		if store.CodeOf(err) != store.CodeNotFound {
+			return info, false, err
+		}
+		p, mine, err := l.create(key, c)
+		if err != nil {
+			return store.LogInfo{}, false, err
+		}
+		select {
+		case <-p.Done():
+		case <-ctx.Done():
+			return store.LogInfo{}, false, &store.Error{Code: store.CodeUnknown, Text: "gave up waiting for the disk", Err: ctx.Err()}
+		}
+		r, err := p.Result()
+		if mine || err != nil {
+			if err != nil {
+				return store.LogInfo{}, false, err
+			}
+			info, err := l.Info(r.Log)
+			return info, true, err
+		}
+	}
+}
+
+func validKey(k store.Key) error {
+	ok := false
+	switch k.Kind {
+	case store.LogPair:
+		ok = k.A != 0 && k.A <= k.B && k.Name == ""
+	case store.LogRoom:
+		ok = k.A == 0 && k.B == 0 && k.Name != "" && len(k.Name) <= maxName
+	case store.LogNotice:
+		ok = k.A != 0 && k.B == 0 && k.Name == ""
+	}
+	if !ok {
+		return store.Bad("not the key of a log")
+	}
+	return nil
+}
+
+// create joins the creation of a log that Find did not find, or one that is under way.
+func (l *logs) create(key store.Key, c store.Creation) (p *store.Pending, mine bool, err error) {
+	if len(c.Title) > maxTitle {
+		return nil, false, &store.Error{Code: store.CodeTooLarge, Text: "the title is too long"}
+	}
+	if err := l.refusal(); err != nil {
+		return nil, false, err
+	}
+	l.creating.mu.Lock()
+	defer l.creating.mu.Unlock()
+	if p := l.creating.by[key]; p != nil {
+		return p, false, nil
+	}
+	if _, err := l.states.lookup(key); store.CodeOf(err) != store.CodeNotFound {
+		return store.Resolved(store.Receipt{}, err), false, nil // created since Find: look again
+	}
+	now := l.cfg.Now().UnixMilli()
+	full := &fullState{key: key, by: c.By, created: now, title: c.Title, headTime: now}
+	full.members, err = firstMembers(c.Members, now)
+	if err != nil {
+		return nil, false, err
+	}
+	id := store.LogID(l.nextLog.Add(1) - 1)
+	it := newItem()
+	it.typ, it.full = typeCreate, full
+	it.st = &logState{id: id, first: 1, members: &store.Membership{}}
+	it.st.pins.Add(1)
+	it.buf = appendHead(it.buf, typeCreate, &store.Draft{Log: id, Sender: c.By})
+	it.buf = appendFullState(it.buf, full)
+	p = it.pending
+	if err := l.join(it); err != nil {
+		it.recycle()
+		return nil, false, err
+	}
+	if l.creating.by == nil {
+		l.creating.by = make(map[store.Key]*store.Pending)
+	}
+	l.creating.by[key] = p
+	return p, true, nil
+}
+
+// created ends a creation, whatever became of it. The log is found already if it succeeded.
+func (l *logs) created(key store.Key) {
+	l.creating.mu.Lock()
+	defer l.creating.mu.Unlock()
+	delete(l.creating.by, key)
+}
+
+func firstMembers(members []store.Member, now int64) (*store.Membership, error) {
+	ms := &store.Membership{Version: 1, Members: make([]store.Member, 0, len(members)), Active: len(members)}
+	for _, m := range members {
+		if m.Account == 0 {
+			return nil, store.Bad("account 0 cannot be a member")
+		}
+		ms.Members = append(ms.Members, store.Member{Account: m.Account, Role: max(m.Role, store.RoleMember), Since: now,
+			Spans: []store.Span{{From: 1}}})
+	}
+	slices.SortFunc(ms.Members, func(a, b store.Member) int {
+		if a.Account < b.Account {
+			return -1
+		}
+		return 1
+	})
+	for i := 1; i < len(ms.Members); i++ {
+		if ms.Members[i].Account == ms.Members[i-1].Account {
+			return nil, store.Bad("a first member is named twice")
+		}
+	}
+	return ms, nil
+}
+
+// Find implements store.Log.
+func (l *logs) Find(key store.Key) (store.LogInfo, error) {
+	id, err := l.states.lookup(key)
+	if err != nil {
+		return store.LogInfo{}, err
+	}
+	return l.Info(id)
+}
+
+// Info implements store.Log.
+func (l *logs) Info(id store.LogID) (store.LogInfo, error) {
+	st, err := l.states.pin(id)
+	if err != nil {
+		return store.LogInfo{}, err
+	}
+	defer st.unpin()
+	return st.snapshot(), nil
+}
+
+// Standing implements store.Log.
+func (l *logs) Standing(id store.LogID) (store.Marks, error) {
+	st, err := l.states.pin(id)
+	if err != nil {
+		return store.Marks{}, err
+	}
+	defer st.unpin()
+	st.mu.Lock()
+	head, members, marks := st.head, st.members, slices.Clone(st.marks)
+	st.mu.Unlock()
+	return store.NewMarks(head, members, func(a store.AccountID) store.Seq {
+		for i := range marks { // NewMarks asks in the order of accounts
+			if marks[i].account >= a {
+				seq := store.Seq(0)
+				if marks[i].account == a {
+					seq = marks[i].seq
+				}
+				marks = marks[i:]
+				return seq
+			}
+		}
+		return 0
+	}), nil
+}
+
+const (
+	refsDefault = 1000
+	refsStep    = 200 // logs read in one transaction
+)
+
+// LogsOf implements store.Log.
+func (l *logs) LogsOf(a store.AccountID, after store.LogID, limit int) ([]store.LogRef, error) {
+	if limit <= 0 {
+		limit = refsDefault
+	}
+	var out []store.LogRef
+	for len(out) < limit {
+		step := min(refsStep, limit-len(out))
+		fresh := l.refs.after(a, after, step) // before the index: a checkpoint moves them there
+		ids, err := l.ix.refs(a, after, step)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, fresh...)
+		slices.Sort(ids)
+		ids = slices.Compact(ids)
+		ids = ids[:min(step, len(ids))]
+		for _, id := range ids {
+			info, err := l.states.glance(id)
+			if err != nil {
+				return nil, err
+			}
+			if m := info.Members.Find(a); m != nil {
+				out = append(out, store.LogRef{LogInfo: info, Me: *m})
+			}
+			after = id
+		}
+		if len(ids) < step {
+			break
+		}
+	}
+	return out, nil
+}
+
+// glance is a snapshot that leaves the log where it is: lists must not push what is in use out of memory.
+func (s *logStates) glance(id store.LogID) (store.LogInfo, error) {
+	st := s.peek(id)
+	if st != nil {
+		defer st.unpin()
+		return st.snapshot(), nil
+	}
+	st, err := s.ix.loadLog(id)
+	if store.CodeOf(err) == store.CodeNotFound {
+		st, err = s.pin(id) // loaded, changed and not yet written between the two looks
+		if err == nil {
+			defer st.unpin()
+		}
+	}
+	if err != nil {
+		return store.LogInfo{}, err
+	}
+	return st.snapshot(), nil
+}
+
+// freshRefs are the references from accounts to logs that are not in the index yet.
+type freshRefs struct {
+	mu sync.Mutex
+	by map[store.AccountID][]store.LogID // ascending
+}
+
+func (f *freshRefs) add(a store.AccountID, id store.LogID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.by == nil {
+		f.by = make(map[store.AccountID][]store.LogID)
+	}
+	ids := f.by[a]
+	if i, found := slices.BinarySearch(ids, id); !found {
+		f.by[a] = slices.Insert(ids, i, id)
+	}
+}
+
+func (f *freshRefs) remove(a store.AccountID, id store.LogID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ids := f.by[a]
+	i, found := slices.BinarySearch(ids, id)
+	switch {
+	case !found:
+	case len(ids) == 1:
+		delete(f.by, a)
+	default:
+		f.by[a] = slices.Delete(ids, i, i+1)
+	}
+}
+
+func (f *freshRefs) after(a store.AccountID, after store.LogID, max int) []store.LogID {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ids := f.by[a]
+	i, _ := slices.BinarySearch(ids, after+1)
+	return slices.Clone(ids[i:min(len(ids), i+max)])
+}
+
+// Bounds implements store.Log.
+func (l *logs) Bounds() (first, end store.Position) {
+	return store.Position(l.journal.First()), store.Position(l.ring.end())
+}
+
+// Epoch implements store.Log.
+func (l *logs) Epoch() store.Epoch { return l.epoch }
+
+// close commits what waits, ends the goroutines and writes a last checkpoint.
+func (l *logs) close() error {
+	l.closing.Do(func() {
+		l.queue.close()
+		l.committing.Wait()
+		close(l.stop)
+		l.keeping.Wait()
+		l.ring.close()
+		err := l.writeCheckpoint()
+		l.closeErr = firstError(err, l.ix.close(), l.journal.Close())
+	})
+	return l.closeErr
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// now is the time for records; the committer keeps it from going back.
+func (l *logs) now() time.Time { return l.cfg.Now() }

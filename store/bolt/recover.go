@@ -1,0 +1,118 @@
+package bolt
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/hwangso/hwangso/store"
+	"github.com/hwangso/hwangso/store/journal"
+)
+
+// replay brings memory from the index's position to the journal's end. Rows that are further than that, from a
+// checkpoint that a crash cut short, say so themselves, and what they know already is passed over.
+func (l *logs) replay(from journal.Position) (records int, err error) {
+	end := from
+	err = l.journal.Scan(from, func(pos, next journal.Position, data []byte) error {
+		r, err := decodeRecord(data)
+		if err != nil {
+			return fmt.Errorf("record at %d: %w", pos, err)
+		}
+		if err := l.replayRecord(&r, pos); err != nil {
+			return fmt.Errorf("record at %d: %w", pos, err)
+		}
+		end = next
+		if records++; records%l.cfg.CheckpointRecords == 0 { // a rebuild: memory stays bounded
+			l.ring.start(end)
+			return l.writeCheckpoint()
+		}
+		return nil
+	})
+	l.ring.start(end)
+	if err != nil {
+		return records, fmt.Errorf("bolt: replay: %w", err)
+	}
+	return records, nil
+}
+
+func (l *logs) replayRecord(r *record, pos journal.Position) error {
+	l.c.time = max(l.c.time, r.time)
+	if r.typ != typeRelease {
+		if err := l.replayLog(r, pos); err != nil {
+			return err
+		}
+	}
+	if r.typ != typeRelease && (r.typ != typeMessage || len(r.cid) == 0 && r.packet == 0) {
+		return nil
+	}
+	ds, err := l.devices.pin(deviceKey{r.sender, r.device})
+	if err != nil {
+		return err
+	}
+	defer ds.unpin()
+	ds.mu.Lock()
+	defer ds.mu.Unlock()
+	if pos < ds.applied {
+		return nil
+	}
+	if r.typ == typeRelease {
+		ds.applyRelease(r.packet, pos)
+	} else {
+		hash := uint64(0)
+		if len(r.cid) > 0 {
+			hash = hashCID(r.log, r.cid)
+		}
+		ds.applyMessage(hash, r.packet, packetRow{r.log, r.seq, r.time}, pos)
+	}
+	l.dirty.addDevice(ds)
+	return nil
+}
+
+func (l *logs) replayLog(r *record, pos journal.Position) error {
+	if next := uint64(r.log) + 1; next > l.nextLog.Load() {
+		l.nextLog.Store(next)
+	}
+	st, err := l.states.pin(r.log)
+	if errors.Is(err, store.ErrNotFound) {
+		// A creation; or a rebuild, where what was said before a state record was removed with its segment.
+		st, err = &logState{id: r.log, first: 1, members: &store.Membership{}}, nil
+		l.states.insert(st)
+	}
+	if err != nil {
+		return err
+	}
+	defer st.unpin()
+	p := placed{typ: r.typ, seq: r.seq, time: r.time, sender: r.sender, audience: r.audience, op: r.op}
+	if r.change.kind != store.ChangeNone {
+		p.change = r.change.store()
+	}
+	if r.typ == typeCreate || r.typ == typeState {
+		full, ok := decodeFullState(r.body)
+		if !ok {
+			return fmt.Errorf("%w: state of %s", errRecord, r.log)
+		}
+		p.full = &full
+	}
+	st.mu.Lock()
+	if pos < st.applied {
+		st.mu.Unlock()
+		return nil
+	}
+	if p.typ == typeMessage && p.seq != st.head+1 && (st.head != 0 || st.key.Kind != 0) {
+		head := st.head
+		st.mu.Unlock()
+		return fmt.Errorf("sequence %d of %s follows %d", p.seq, r.log, head)
+	}
+	st.apply(&p, pos)
+	refs := st.fresh.refs
+	l.dirty.addLog(st)
+	st.mu.Unlock()
+	if p.full != nil {
+		l.states.rememberKey(st)
+	}
+	if p.full != nil || p.change.Kind == store.ChangeJoin {
+		for _, a := range refs {
+			l.refs.add(a, st.id)
+		}
+	}
+	return nil
+}

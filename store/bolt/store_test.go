@@ -1,0 +1,124 @@
+package bolt
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/hwangso/hwangso/store"
+)
+
+// testStore opens a store in dir with accounts 1 to n.
+func testStore(t testing.TB, cfg Config, accounts int) *Store {
+	t.Helper()
+	s, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	for i := range accounts {
+		if _, err := s.CreateAccount(context.Background(), store.Account{Name: fmt.Sprintf("u%d", i)}); err != nil && store.CodeOf(err) != store.CodeConflict {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+func testPair(t testing.TB, s *Store, a, b store.AccountID) store.LogInfo {
+	t.Helper()
+	info, _, err := s.Open(context.Background(), store.PairKey(a, b), store.Creation{By: a,
+		Members: []store.Member{{Account: a, Role: store.RoleMember}, {Account: b, Role: store.RoleMember}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
+func TestFirst(t *testing.T) {
+	dir := t.TempDir()
+	s := testStore(t, Config{Dir: dir}, 3)
+	info := testPair(t, s, 1, 2)
+	for i := range 200 {
+		r, err := s.Append(store.Draft{Log: info.ID, Sender: 1, Device: 7, CID: fmt.Sprint("c", i), Text: fmt.Appendf(nil, "hello %d", i), Need: store.RoleMember, Version: 1}).Result()
+		if err != nil || r.Seq != store.Seq(i+1) {
+			t.Fatal(r, err)
+		}
+	}
+	check := func(s *Store) {
+		t.Helper()
+		after := store.Seq(0)
+		for after < 200 {
+			p, err := s.Read(store.Query{Log: info.ID, Viewer: 2, After: after, Max: 50})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range p.Records {
+				after++
+				if r.Seq != after || string(r.Text) != fmt.Sprintf("hello %d", after-1) {
+					t.Fatalf("%+v", r)
+				}
+			}
+			if p.Next != after {
+				t.Fatal(p.Next, after)
+			}
+		}
+		r, err := s.Append(store.Draft{Log: info.ID, Sender: 1, Device: 7, CID: "c5", Text: []byte("x")}).Result()
+		if err != nil || r.Seq != 6 || !r.Repeated {
+			t.Fatal(r, err)
+		}
+		refs, err := s.LogsOf(2, 0, 0)
+		if err != nil || len(refs) != 1 || refs[0].Head != 200 {
+			t.Fatal(refs, err)
+		}
+	}
+	check(s)
+	if err := s.writeCheckpoint(); err != nil {
+		t.Fatal(err)
+	}
+	check(s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = testStore(t, Config{Dir: dir, CacheBytes: -1}, 3)
+	check(s)
+}
+
+func BenchmarkAppend(b *testing.B) {
+	for _, callers := range []int{1, 500} {
+		for _, cid := range []bool{false, true} {
+			b.Run(fmt.Sprintf("callers=%d/cid=%v", callers, cid), func(b *testing.B) { benchmarkAppend(b, callers, cid) })
+		}
+	}
+}
+
+func benchmarkAppend(b *testing.B, callers int, cid bool) {
+	s := testStore(b, Config{Dir: b.TempDir()}, callers+1)
+	logs := make([]store.LogInfo, callers)
+	for i := range logs {
+		logs[i] = testPair(b, s, store.AccountID(i+1), store.AccountID(i+2))
+	}
+	text := make([]byte, 100)
+	b.ReportAllocs()
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	for c := range callers {
+		wg.Go(func() {
+			for i := c; i < b.N; i += callers {
+				d := store.Draft{Log: logs[c].ID, Sender: store.AccountID(c + 1), Device: 9, Text: text, Need: store.RoleMember, Version: 1}
+				if cid {
+					d.CID = fmt.Sprint(i)
+				}
+				if _, err := s.Append(d).Result(); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
