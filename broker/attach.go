@@ -73,6 +73,9 @@ func (b *Broker) Attach(ctx context.Context, c Connect, l Link) (s *Session, pre
 		s.timer = time.AfterFunc(id.Expires.Sub(b.now()), func() { l.Close(ErrExpired) })
 	}
 	b.metrics.attached.Inc()
+	if e := b.cfg.Events.Attached; e != nil {
+		e(id, present)
+	}
 	return s, present, nil
 }
 
@@ -80,6 +83,7 @@ func (b *Broker) Attach(ctx context.Context, c Connect, l Link) (s *Session, pre
 func (s *Session) restore(ctx context.Context, clean bool) (present bool, err error) {
 	b, id := s.b, s.id
 	if s.guest {
+		s.row = &store.Session{}
 		return false, nil
 	}
 	row, err := b.store.LoadSession(id.Account, id.Device)
@@ -282,6 +286,9 @@ func (s *Session) Detach(orderly bool) {
 	b.registry.remove(s)
 	b.registry.end(deviceKey{s.id.Account, s.id.Device}, s)
 	b.metrics.detached.Inc()
+	if e := b.cfg.Events.Detached; e != nil {
+		e(s.id, orderly)
+	}
 	close(s.done)
 }
 

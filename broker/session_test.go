@@ -186,3 +186,20 @@ func TestTyping(t *testing.T) {
 		t.Errorf("got %+v", it)
 	}
 }
+
+func TestGuest(t *testing.T) {
+	w := newWorld(t, "alice", "bob")
+	alice, bob := w.connect("alice", "a"), w.connect("bob", "b", withClean)
+	bob.subscribe("user/+/text")
+	alice.must("user/bob/text", "hi")
+	equal(t, bob.deliveries(1), "hi")
+	bob.leave()
+	alice.must("user/bob/text", "while away")
+	bob = w.connect("bob", "b", withClean)
+	bob.subscribe("user/+/text")
+	alice.must("user/bob/text", "back")
+	equal(t, bob.deliveries(1), "back")
+	if _, err := w.st.LoadSession(w.users["bob"].ID, bob.s.id.Device); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a guest has a row: %v", err)
+	}
+}
