@@ -143,11 +143,11 @@ func TestFullThenDropBefore(t *testing.T) {
 func TestBeginFailsAfterRename(t *testing.T) {
 	for _, op := range []faultfs.Op{faultfs.SyncDir, faultfs.Rename, faultfs.Datasync, faultfs.Create, faultfs.Allocate} {
 		fs := faultfs.New(journal.OS)
-		cfg := journal.Config{Dir: t.TempDir(), FS: fs, SegmentBytes: journal.MinSegmentBytes}
+		cfg := journal.Config{Dir: t.TempDir(), FS: fs, SegmentBytes: 64 << 10} // so large that none is prepared yet
 		j := open(t, cfg)
 		mustAppend(t, j, []byte("first"))
 		fs.Inject(faultfs.Fault{Op: op, Times: 2, Path: func(p string) bool { return op != faultfs.Datasync || strings.HasSuffix(p, ".tmp") }})
-		if _, err := j.Append([][]byte{make([]byte, journal.MinSegmentBytes)}); err == nil {
+		if _, err := j.Append([][]byte{make([]byte, 64<<10)}); err == nil {
 			t.Fatalf("op %d: no error", op)
 		}
 		if _, err := j.Append([][]byte{[]byte("fits")}); err == nil {

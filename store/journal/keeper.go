@@ -74,14 +74,11 @@ func (k *keeper) run() {
 	for n := 1; ; n++ {
 		select {
 		case <-k.quit:
+			k.cutSealed()
 			return
 		case <-k.wake:
 		}
-		for _, s := range *k.j.list.Load() {
-			if s.oversize.Swap(false) {
-				k.cut(s)
-			}
-		}
+		k.cutSealed()
 		if k.wanted.Load() && len(k.spare) == 0 {
 			k.prepare(n)
 		}
@@ -134,6 +131,14 @@ func (k *keeper) zero(f File, path string) error {
 		_ = k.j.fs.Remove(path)
 	}
 	return err
+}
+
+func (k *keeper) cutSealed() {
+	for _, s := range *k.j.list.Load() {
+		if s.oversize.Swap(false) {
+			k.cut(s)
+		}
+	}
 }
 
 // cut ends a sealed segment's file where its records end: what was preallocated is given back, and
