@@ -209,7 +209,8 @@ func (b *body) kind(c *Content) error {
 		return store.Bad("there is no such kind; clients send text, image, video, audio, file, poll or location")
 	}
 	if !c.Kind.ByClient() {
-		return store.Forbidden("kind", "clients send text, image, video, audio, file, poll or location; coupons, gifts and links have operations of their own")
+		return store.Forbidden("", "clients send text, image, video, audio, file, poll or location; "+
+			"coupons, gifts and links have operations of their own")
 	}
 	return nil
 }
@@ -313,7 +314,8 @@ func appendAttachment(dst []byte, a any) ([]byte, error) {
 		return nil, fmt.Errorf("view: encode attachment: %w", err)
 	}
 	if len(enc) > MaxAttachment {
-		return nil, &store.Error{Code: store.CodeTooLarge, Text: "an attachment has more than " + strconv.Itoa(MaxAttachment) + " bytes; put large things into a file and attach its address"}
+		return nil, &store.Error{Code: store.CodeTooLarge, Text: "an attachment has more than " +
+			strconv.Itoa(MaxAttachment) + " bytes; put large things into a file and attach its address"}
 	}
 	return append(dst, enc...), nil
 }

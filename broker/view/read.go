@@ -27,7 +27,8 @@ func ParseRead(payload []byte) (store.Seq, error) {
 // CodeTooLarge.
 func ParseTyping(payload []byte) error {
 	if len(payload) > MaxTyping {
-		return &store.Error{Code: store.CodeTooLarge, Text: "typing needs no payload; at most " + strconv.Itoa(MaxTyping) + " bytes are ignored"}
+		return &store.Error{Code: store.CodeTooLarge, Text: "typing needs no payload; at most " +
+			strconv.Itoa(MaxTyping) + " bytes are ignored"}
 	}
 	return nil
 }
