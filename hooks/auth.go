@@ -220,7 +220,7 @@ func (a *Authenticator) who(user string, secret Secret) (Identity, error) {
 
 // nobody is an account that does not exist: its tokens are looked up where there is no account, so that a wrong user
 // name costs what a wrong token costs.
-const nobody store.AccountID = math.MaxUint64
+const nobody store.AccountID = math.MaxInt64
 
 func (a *Authenticator) byToken(user string, secret Secret) (Identity, error) {
 	account := store.Account{ID: nobody}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/hwangso/hwangso/store"
 )
 
 // Place is the first level of a topic: whose conversation or service it is.
@@ -130,8 +132,8 @@ func ParseView(s string) (View, bool) {
 }
 
 // Why a topic or a filter is refused. The error that ParsePublish or
-// ParseFilter returns wraps exactly one of them, and its text is a sentence for
-// the person who typed the topic.
+// ParseFilter returns wraps exactly one of them, its text is a sentence for the
+// person who typed the topic, and to store.CodeOf it is CodeBad.
 var (
 	ErrOutside      = errors.New("hooks: outside the topic grammar")
 	ErrReserved     = errors.New("hooks: only the server publishes there")
@@ -141,6 +143,9 @@ var (
 	ErrTooLong      = errors.New("hooks: topic too long or too deep")
 )
 
+// ReasonTopic is the protocol's word for what is wrong with a topic or filter.
+const ReasonTopic = "topic"
+
 // topicError is a refusal: the text for the person, the sentinel for the code.
 type topicError struct {
 	kind error
@@ -149,6 +154,15 @@ type topicError struct {
 
 func (e *topicError) Error() string { return e.text }
 func (e *topicError) Unwrap() error { return e.kind }
+
+// As makes every refusal a store.Error too, for those who only tell it on.
+func (e *topicError) As(target any) bool {
+	p, ok := target.(**store.Error)
+	if ok {
+		*p = &store.Error{Code: store.CodeBad, Reason: ReasonTopic, Text: e.text, Err: e.kind}
+	}
+	return ok
+}
 
 func refuse(kind error, format string, args ...any) error {
 	return &topicError{kind, fmt.Sprintf(format, args...)}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/hwangso/hwangso/store"
 )
 
 var kinds = []error{ErrOutside, ErrReserved, ErrDeliveryOnly, ErrBadName, ErrBadCID, ErrTooLong, ErrShared, ErrSys, ErrNothing}
@@ -148,6 +150,9 @@ func TestParsePublishRefuses(t *testing.T) {
 func checkText(t testing.TB, err error) {
 	t.Helper()
 	s := err.Error()
+	if e, ok := errors.AsType[*store.Error](err); !ok || e.Code != store.CodeBad || e.Reason != ReasonTopic || e.Text != s || store.CodeOf(err) != store.CodeBad {
+		t.Errorf("%q is no store.Error", s)
+	}
 	if len(s) > 512 || !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r == 0x202e }) {
 		t.Errorf("unfit error text %q", s)
 	}
