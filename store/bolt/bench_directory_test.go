@@ -1,0 +1,77 @@
+package bolt
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/hwangso/hwangso/store"
+)
+
+// perSecond spreads b.N calls over some callers and reports how many were done in a second.
+func perSecond(b *testing.B, callers int, fn func(i int) error) {
+	b.Helper()
+	b.ResetTimer()
+	perSecondN(b, b.N, callers, fn)
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "changes/s")
+}
+
+func perSecondN(b *testing.B, n, callers int, fn func(i int) error) {
+	b.Helper()
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range callers {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				if err := fn(i); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// BenchmarkSetEdge is a durable change, alone and with a hundred callers.
+func BenchmarkSetEdge(b *testing.B) {
+	for _, callers := range []int{1, 100} {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
+			d := testDirectory(b, b.TempDir(), directoryOptions{})
+			const n = 1000
+			fillAccounts(b, d, n)
+			perSecond(b, callers, func(i int) error {
+				from := store.AccountID(i%n + 1)
+				to := from%n + 1
+				_, err := d.SetEdge(context.Background(), store.EdgeBlock, from, to, i/n%2 == 0, 0)
+				return err
+			})
+		})
+	}
+}
+
+func BenchmarkCreateAccount(b *testing.B) {
+	for _, callers := range []int{1, 100} {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
+			d := testDirectory(b, b.TempDir(), directoryOptions{})
+			perSecond(b, callers, func(i int) error {
+				_, err := d.CreateAccount(context.Background(), store.Account{Name: fmt.Sprintf("u%d", i)})
+				return err
+			})
+		})
+	}
+}
+
+func fillAccounts(b *testing.B, d *directory, n int) {
+	b.Helper()
+	perSecondN(b, n, 500, func(i int) error {
+		_, err := d.CreateAccount(context.Background(), store.Account{Name: fmt.Sprintf("u%d", i)})
+		return err
+	})
+}
