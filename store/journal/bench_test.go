@@ -1,9 +1,13 @@
 package journal_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -109,5 +113,67 @@ func BenchmarkOpen(b *testing.B) {
 			b.Fatal(err)
 		}
 		mustClose(b, j)
+	}
+}
+
+// noLinks is a file system on which Snapshot has to copy.
+type noLinks struct{ journal.FS }
+
+func (noLinks) Link(string, string) error { return errors.New("no links here") }
+
+// BenchmarkAppendBesideSnapshot appends single records at 2,000 a second, alone and while snapshots of
+// a million records are taken one after the other.
+func BenchmarkAppendBesideSnapshot(b *testing.B) {
+	for _, mode := range []string{"none", "links", "copies"} {
+		b.Run(mode, func(b *testing.B) {
+			dir := b.TempDir()
+			j, _ := filled(b, filepath.Join(dir, "j"), 1_000_000)
+			mustClose(b, j)
+			cfg := journal.Config{Dir: filepath.Join(dir, "j")}
+			if mode == "copies" {
+				cfg.FS = noLinks{journal.OS}
+			}
+			j, err := journal.Open(cfg)
+			if err != nil {
+				b.Fatal(err)
+			}
+			var wg sync.WaitGroup
+			if mode != "none" {
+				wg.Go(func() {
+					for i := 0; ; i++ {
+						to := filepath.Join(dir, fmt.Sprint("snapshot", i))
+						if _, err := j.Snapshot(to); err != nil {
+							if !errors.Is(err, journal.ErrClosed) {
+								b.Error(err)
+							}
+							return
+						}
+						if err := os.RemoveAll(to); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			records := randomRecords(1, recordBytes)
+			var dst []journal.Position
+			var took []time.Duration
+			next := time.Now()
+			b.ResetTimer()
+			for range b.N {
+				next = next.Add(time.Second / 2000)
+				time.Sleep(time.Until(next))
+				began := time.Now()
+				if dst, err = j.AppendTo(dst[:0], records); err != nil {
+					b.Fatal(err)
+				}
+				took = append(took, time.Since(began))
+			}
+			b.StopTimer()
+			mustClose(b, j)
+			wg.Wait()
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+		})
 	}
 }

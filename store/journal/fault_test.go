@@ -202,7 +202,7 @@ type model struct {
 // TestRandomOperations runs random operations with faults and power cuts against a model.
 // JOURNAL_ROUNDS=1000 runs longer, JOURNAL_SEED repeats one round.
 func TestRandomOperations(t *testing.T) {
-	rounds := 30
+	rounds := 20
 	if s := os.Getenv("JOURNAL_ROUNDS"); s != "" {
 		fmt.Sscan(s, &rounds)
 	}

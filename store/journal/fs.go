@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -10,7 +11,7 @@ import (
 // FS is what the journal needs of a file system; tests wrap it to inject faults (package faultfs).
 // Paths are those of the operating system. All methods may be called at once.
 type FS interface {
-	// MkdirAll makes dir and its parents with mode 0700; an existing one is no error.
+	// MkdirAll makes dir and its parents with mode 0700, durably; an existing one is no error.
 	MkdirAll(dir string) error
 	// List returns the regular files of dir, in any order.
 	List(dir string) ([]FileInfo, error)
@@ -58,7 +59,24 @@ var OS FS = osFS{}
 
 type osFS struct{}
 
-func (osFS) MkdirAll(dir string) error { return os.MkdirAll(dir, 0o700) }
+func (osFS) MkdirAll(dir string) error {
+	var made []string // directories whose names have to be synced in their parents
+	for d := filepath.Clean(dir); ; d = filepath.Dir(d) {
+		if _, err := os.Stat(d); !errors.Is(err, os.ErrNotExist) || d == filepath.Dir(d) {
+			break
+		}
+		made = append(made, d)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, d := range made {
+		if err := syncDir(filepath.Dir(d)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 func (osFS) List(dir string) ([]FileInfo, error) {
 	entries, err := os.ReadDir(dir)

@@ -6,9 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/hwangso/hwangso/store/journal"
+	"github.com/hwangso/hwangso/store/journal/faultfs"
 )
 
 // written makes a journal of one segment: groups of records, each an Append, positions as told.
@@ -276,4 +278,108 @@ func TestForeignFilesAreIgnored(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(cfg.Dir, "spare-1.tmp")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the temporary file is still there: %v", err)
 	}
+}
+
+// A torn tail on a full disk: what is there can be read, and Appends begin when there is space.
+func TestTornTailOnFullDisk(t *testing.T) {
+	file, at := written(t, group("one"), group("two"))
+	dir := filepath.Join(t.TempDir(), "j")
+	place(t, dir, file[:journal.HeaderSize+int(at[1][0])+5])
+	fs := faultfs.New(journal.OS)
+	fs.SetFree(0)
+	j := open(t, journal.Config{Dir: dir, FS: fs, SegmentBytes: 16 << 10})
+	expect(t, j, "one")
+	if _, err := j.Append(group("refused")); !errors.Is(err, journal.ErrFull) {
+		t.Fatalf("Append: %v", err)
+	}
+	fs.Heal()
+	mustAppend(t, j, []byte("three"))
+	expect(t, j, "one", "three")
+}
+
+// What a killed process wrote without a sync becomes visible at Open, so Open syncs it.
+func TestOpenSyncsWhatItFinds(t *testing.T) {
+	file, _ := written(t, group("one"))
+	dir := filepath.Join(t.TempDir(), "j")
+	place(t, dir, file)
+	fs := faultfs.New(journal.OS)
+	j := open(t, journal.Config{Dir: dir, FS: fs, SegmentBytes: 16 << 10})
+	if fs.Count(faultfs.Datasync) == 0 {
+		t.Error("Open has not synced")
+	}
+	mustClose(t, j)
+	fs.Inject(faultfs.Fault{Op: faultfs.Datasync})
+	if _, err := journal.Open(journal.Config{Dir: dir, FS: fs}); !errors.Is(err, syscall.EIO) {
+		t.Errorf("Open whose sync fails: %v", err)
+	}
+	expect(t, open(t, journal.Config{Dir: dir}), "one") // and the lock was given back
+}
+
+// FuzzOpen: a segment file of any content is opened or refused; what can be read has a valid frame.
+func FuzzOpen(f *testing.F) {
+	valid := func(groups ...[][]byte) []byte {
+		dir := f.TempDir()
+		j := open(f, journal.Config{Dir: dir, SegmentBytes: 16 << 10})
+		for _, g := range groups {
+			mustAppend(f, j, g...)
+		}
+		end := j.End()
+		mustClose(f, j)
+		b, err := os.ReadFile(filepath.Join(dir, journal.SegmentName(0)))
+		if err != nil {
+			f.Fatal(err)
+		}
+		return b[journal.HeaderSize : journal.HeaderSize+int(end)]
+	}
+	head, err := func() ([]byte, error) {
+		dir := f.TempDir()
+		mustClose(f, open(f, journal.Config{Dir: dir}))
+		b, err := os.ReadFile(filepath.Join(dir, journal.SegmentName(0)))
+		return b[:min(len(b), journal.HeaderSize)], err
+	}()
+	if err != nil {
+		f.Fatal(err)
+	}
+	two := valid(group("one", "two"), group("three"))
+	f.Add(two)
+	f.Add(two[:len(two)-3])
+	f.Add(append([]byte{9}, two[1:]...))
+	f.Add(append(slices.Clone(two), 0, 0, 0, 1))
+	f.Add([]byte{})
+	f.Add(bytes.Repeat([]byte{0xff}, 100))
+	f.Add(bytes.Repeat([]byte{1, 0, 0, 0x80}, 100))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		dir := filepath.Join(t.TempDir(), "j")
+		place(t, dir, append(slices.Clone(head), data...))
+		j := open(t, journal.Config{Dir: dir, SegmentBytes: 16 << 10})
+		end := j.End()
+		if end > journal.Position(len(data)) {
+			t.Fatalf("End is %d of %d bytes", end, len(data))
+		}
+		n := 0
+		for pos := journal.Position(0); pos < end; {
+			err := j.Scan(pos, func(_, next journal.Position, r []byte) error {
+				pos = next
+				n += journal.FrameHead + len(r)
+				return nil
+			})
+			if err == nil {
+				break
+			}
+			var bad *journal.CorruptError
+			if !errors.As(err, &bad) || bad.Pos != pos {
+				t.Fatalf("Scan: %v", err)
+			}
+			if pos, err = j.Resync(pos + 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n > len(data) {
+			t.Fatalf("%d bytes of frames in %d bytes", n, len(data))
+		}
+		mustAppend(t, j, []byte("goes on"))
+		if got, err := j.Read(end, nil); err != nil || string(got) != "goes on" {
+			t.Fatalf("Read: %q, %v", got, err)
+		}
+	})
 }
