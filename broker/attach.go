@@ -201,7 +201,7 @@ func (s *Session) loadLog(ref *store.LogRef, cur store.Cursor, inflight []store.
 	}
 	f.bulk = head-f.next > behind
 	if f.next > cur.Acked {
-		f.fresh = false
+		f.fresh, f.base = false, f.next
 	}
 	s.addFeed(f)
 }
@@ -268,7 +268,7 @@ func (s *Session) Detach(orderly bool) {
 	s.room.Broadcast()
 	if s.running {
 		select {
-		case s.kick <- struct{}{}:
+		case s.work.kick <- struct{}{}:
 		default:
 		}
 	}

@@ -83,6 +83,7 @@ type Broker struct {
 	registry *registry
 	typists  typists
 	dirty    dirtyList
+	pumping  chan *Session // to a pump goroutine that waits for work
 
 	life    context.Context // ends with Close
 	end     context.CancelFunc
@@ -109,7 +110,8 @@ func New(cfg Config) (*Broker, error) {
 	if cfg.Access == nil {
 		cfg.Access = hooks.NewAccess(cfg.Store, cfg.Store)
 	}
-	b := &Broker{cfg: cfg, store: cfg.Store, access: cfg.Access, log: cfg.Logger, now: cfg.Now, registry: newRegistry()}
+	b := &Broker{cfg: cfg, store: cfg.Store, access: cfg.Access, log: cfg.Logger, now: cfg.Now, registry: newRegistry(),
+		pumping: make(chan *Session)}
 	b.metrics = newMetrics(cfg.Registerer, b)
 	b.life, b.end = context.WithCancel(context.Background())
 	b.wg.Go(func() { b.follow(b.life) })

@@ -10,6 +10,7 @@ import (
 	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/store"
 	"github.com/hwangso/hwangso/store/bolt"
+	"github.com/hwangso/hwangso/store/journal"
 )
 
 // world is a broker over a real store with a few users who are all friends.
@@ -19,11 +20,17 @@ type world struct {
 	st    *bolt.Store
 	b     *Broker
 	users map[string]store.Account
+	fs    journal.FS // nil: the operating system's
 }
 
 func newWorld(t *testing.T, names ...string) *world {
 	t.Helper()
-	w := &world{T: t, dir: t.TempDir(), users: make(map[string]store.Account)}
+	return newWorldOn(t, nil, names...)
+}
+
+func newWorldOn(t *testing.T, fs journal.FS, names ...string) *world {
+	t.Helper()
+	w := &world{T: t, dir: t.TempDir(), users: make(map[string]store.Account), fs: fs}
 	w.open()
 	ctx := t.Context()
 	for _, n := range names {
@@ -48,7 +55,7 @@ func newWorld(t *testing.T, names ...string) *world {
 
 func (w *world) open() {
 	w.Helper()
-	st, err := bolt.Open(bolt.Config{Dir: w.dir})
+	st, err := bolt.Open(bolt.Config{Dir: w.dir, FS: w.fs})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -117,6 +124,7 @@ type client struct {
 	news   chan struct{}
 	closed error
 	block  chan struct{} // Write waits for it
+	acking sync.WaitGroup
 }
 
 type option func(*Connect, *client)
@@ -162,7 +170,7 @@ func (c *client) Write(items []Item) error {
 		for _, it := range items {
 			if it.Kind == ItemDelivery && it.QoS == 1 {
 				id := it.PacketID
-				go c.s.Acked(id)
+				c.acking.Go(func() { c.s.Acked(id) })
 			}
 		}
 	}
@@ -181,13 +189,24 @@ func (c *client) Close(why error) {
 	}
 }
 
-// leave disconnects and waits until the session is saved.
+// leave disconnects, acknowledging first what it got, and waits until the session is saved.
 func (c *client) leave() {
 	c.w.Helper()
+	c.end(true)
+}
+
+// vanish is a connection that breaks.
+func (c *client) vanish() {
+	c.w.Helper()
+	c.end(false)
+}
+
+func (c *client) end(orderly bool) {
 	c.mu.Lock()
 	c.closed = store.ErrClosed
 	c.mu.Unlock()
-	c.s.Detach(true)
+	c.acking.Wait()
+	c.s.Detach(orderly)
 }
 
 func (c *client) subscribe(filters ...string) {

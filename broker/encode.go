@@ -75,9 +75,9 @@ func (s *Session) encode(dst []byte, f *feed, rt *route, r *store.Record) []byte
 	case hooks.Line:
 		return view.Line(dst, r, s.lang, s.b, view.Own{Viewer: s.id.Account})
 	case hooks.CBOR:
-		return s.b.shared(r, true).Append(dst, s.own(r))
+		return s.b.shared(r, true).Append(dst, s.receiver(r))
 	}
-	return s.b.shared(r, false).Append(dst, s.own(r))
+	return s.b.shared(r, false).Append(dst, s.receiver(r))
 }
 
 // pageContext is what the records of one page need beside themselves; it is gathered without the session's lock.
@@ -87,24 +87,24 @@ type pageContext struct {
 	base  store.Seq // newest sequence before the page that the device has, or will not miss
 }
 
-// context gathers it for a page read after f.next. The caller does not hold mu; the fields of f it reads are changed by
-// the pump alone.
-func (s *Session) context(f *feed, after store.Seq, fresh bool) (c pageContext) {
-	c.base = after
-	if v := f.sel.View; v == hooks.Text || v == hooks.Line {
+// gather asks for it, for a page read after f.next. The caller does not hold mu. mine tells that the device's own messages
+// are withheld from it.
+func (s *Session) gather(log store.LogID, v hooks.View, base store.Seq, fresh, mine bool) (c pageContext) {
+	c.base = base
+	if v == hooks.Text || v == hooks.Line {
 		return c
 	}
-	if marks, err := s.b.store.Standing(f.log); err == nil {
+	if marks, err := s.b.store.Standing(log); err == nil {
 		c.marks, c.known = marks, true
 	}
 	if fresh {
-		c.base = s.lastVisible(f.log, after)
+		c.base = s.lastDelivered(log, base, mine)
 	}
 	return c
 }
 
-// own is what only this receiver's envelope says.
-func (s *Session) own(r *store.Record) view.Own {
+// receiver is what only this receiver's envelope says.
+func (s *Session) receiver(r *store.Record) view.Own {
 	o := view.Own{Viewer: s.id.Account}
 	if s.page.known && r.Kind.ByClient() && r.Op.Kind == store.OpNone && !r.Recalled {
 		o.Unread = s.page.marks.Unread(r.Seq, r.Sender)
@@ -115,9 +115,9 @@ func (s *Session) own(r *store.Record) view.Own {
 	return o
 }
 
-// lastVisible looks back from a sequence, which it includes, for the newest one that the user may see, when the feed
-// is new and does not know: what is withheld between that one and the next delivery rides on the delivery.
-func (s *Session) lastVisible(log store.LogID, seq store.Seq) store.Seq {
+// lastDelivered looks back from a sequence, which it includes, for the newest one that the device gets, when the feed is
+// new and does not know: what is withheld between that one and the next delivery rides on the delivery.
+func (s *Session) lastDelivered(log store.LogID, seq store.Seq, mine bool) store.Seq {
 	info, err := s.b.store.Info(log)
 	if err != nil {
 		return seq
@@ -132,10 +132,18 @@ func (s *Session) lastVisible(log store.LogID, seq store.Seq) store.Seq {
 	const look = 32
 	for n := 0; n < look && seq >= first; n++ {
 		page, err := s.b.store.Read(store.Query{Log: log, Viewer: s.id.Account, After: seq - 1, Upto: seq, Max: 1})
-		if err != nil || len(page.Records) > 0 {
+		if err != nil {
+			return seq
+		}
+		if len(page.Records) > 0 && !(mine && s.own(page.Records[0])) {
 			return seq
 		}
 		seq--
 	}
 	return seq
+}
+
+// own reports whether the device itself sent the record.
+func (s *Session) own(r *store.Record) bool {
+	return r.Sender == s.id.Account && r.Sender != 0 && r.Device == s.id.Device
 }

@@ -25,10 +25,11 @@ type feed struct {
 	last0    store.Seq // the newest given to a write
 	written0 store.Seq // the newest whose write has returned
 
-	unacked int  // entries in Session.out
-	queued  bool // in Session.ready
-	fresh   bool // no delivery yet on this connection: what lies directly before next is not known to be delivered
-	bulk    bool // far behind: may use half of the window
+	unacked int       // entries in Session.out
+	queued  bool      // in Session.ready
+	fresh   bool      // nothing delivered yet: base is not known
+	base    store.Seq // the newest sequence delivered; what lies between it and the next delivery is withheld
+	bulk    bool      // far behind: may use half of the window
 }
 
 // route is where deliveries of one topic go.
@@ -102,12 +103,11 @@ func (s *Session) wanted(f *feed, r *store.Record) *route {
 	} else if !f.sel.OK() {
 		return nil
 	}
-	own := r.Sender == s.id.Account && r.Sender != 0
-	if own && r.Device == s.id.Device && rt.noLocal {
+	if rt.noLocal && s.own(r) {
 		return nil
 	}
 	// The text view of a conversation of two has no room for a sender: only what the peer wrote is shown in it.
-	if own && f.topic.Place == hooks.User && f.sel.View == hooks.Text && rt == &f.route && f.topic.Name != s.id.Name {
+	if r.Sender == s.id.Account && f.topic.Place == hooks.User && f.sel.View == hooks.Text && rt == &f.route && f.topic.Name != s.id.Name {
 		return nil
 	}
 	return rt

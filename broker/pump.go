@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/hwangso/hwangso/broker/view"
 	"github.com/hwangso/hwangso/hooks"
@@ -39,13 +40,39 @@ func (p *pump) reset() {
 	}
 }
 
-// pump writes what is due until nothing is, and ends. Order within a chunk: packets of the link, outcomes in the order
-// in which the packets arrived, ephemeral news, then deliveries, logs in turn.
-func (s *Session) pump(p *pump) {
-	defer s.b.wg.Done()
-	for s.step(p) {
+// pumpIdle is how long a pump goroutine waits for another session before it ends: with a stack that has grown once it
+// is cheaper than a new one.
+const pumpIdle = 5 * time.Second
+
+// startPump gives the session to a waiting pump goroutine, or to a new one.
+func (b *Broker) startPump(s *Session) {
+	select {
+	case b.pumping <- s:
+	default:
+		b.wg.Go(func() { b.pump(s) })
 	}
 }
+
+// pump is a pump goroutine: it serves one session after the other, each until nothing is due.
+func (b *Broker) pump(s *Session) {
+	idle := time.NewTimer(pumpIdle)
+	defer idle.Stop()
+	for {
+		for s.step(s.work) {
+		}
+		idle.Reset(pumpIdle)
+		select {
+		case s = <-b.pumping:
+		case <-idle.C:
+			return
+		case <-b.life.Done():
+			return
+		}
+	}
+}
+
+// Within a chunk: packets of the link, outcomes in the order in which the packets arrived, ephemeral news, then
+// deliveries, logs in turn.
 
 // step does one round of a pump; false ends it.
 func (s *Session) step(p *pump) bool {
@@ -106,7 +133,7 @@ func (s *Session) canFeed() bool {
 
 // leave takes the pump from the session. The caller holds mu.
 func (s *Session) leave(p *pump) {
-	s.running, s.kick = false, nil
+	s.running, s.work = false, nil
 	select {
 	case <-p.kick:
 	default:
@@ -196,12 +223,8 @@ func (s *Session) takeResults(p *pump) {
 		if p.bytes >= chunkBytes {
 			break
 		}
-		select {
-		case <-r.pending.Done():
-		default:
+		if !r.pending.Ready() {
 			p.pending = r.pending
-		}
-		if p.pending != nil {
 			break
 		}
 		receipt, err := r.pending.Result()
@@ -239,12 +262,15 @@ func (s *Session) pull(p *pump, f *feed) {
 		free -= s.window / 2
 	}
 	q.Max = max(1, min(free, 64))
-	after, fresh := f.next, f.fresh
+	v, base, fresh, mine := f.sel.View, f.base, f.fresh, f.route.noLocal
+	if fresh {
+		base = f.next
+	}
 	s.mu.Unlock()
 	page, err := s.b.store.Read(q)
 	var about pageContext
 	if len(page.Records) > 0 {
-		about = s.context(f, after, fresh)
+		about = s.gather(q.Log, v, base, fresh, mine)
 	}
 	s.mu.Lock()
 	s.page = about
@@ -263,15 +289,19 @@ func (s *Session) pull(p *pump, f *feed) {
 		s.link.Close(ErrStorage)
 		return
 	}
+	if len(page.Records) > 0 {
+		f.fresh, f.base = false, about.base
+	}
 	if f.sel.View == hooks.Batch {
 		s.deliverBatch(p, f, page.Records, 0)
+		f.base = s.page.base
 	} else {
 		for _, r := range page.Records {
 			if s.full(f.bulk) || p.bytes >= chunkBytes {
 				return // f.next stands at what was taken; the rest is read again from the tail cache
 			}
 			s.deliver(p, f, r, 0)
-			f.next = r.Seq
+			f.next, f.base = r.Seq, s.page.base
 		}
 	}
 	f.next = max(f.next, page.Next)
@@ -305,7 +335,7 @@ func (s *Session) deliverBatch(p *pump, f *feed, records []*store.Record, id uin
 			s.send(p, f, rt, start, r.Seq, r.Seq, 0)
 			continue
 		}
-		items = append(items, view.Item{Shared: s.b.shared(r, true), Own: s.own(r)})
+		items = append(items, view.Item{Shared: s.b.shared(r, true), Own: s.receiver(r)})
 		if first == 0 {
 			first = r.Seq
 		}
@@ -327,7 +357,7 @@ func (s *Session) expired(r *store.Record) bool {
 func (s *Session) send(p *pump, f *feed, rt *route, start int, first, last store.Seq, id uint16) {
 	payload := p.arena[start:len(p.arena):len(p.arena)]
 	size := len(payload) + len(rt.topic)
-	f.fresh, s.page.base = false, last
+	s.page.base = last
 	if s.maxPacket > 0 && size+40+5*len(rt.ids) > s.maxPacket {
 		p.arena = p.arena[:start]
 		s.b.metrics.tooLarge.Inc()
@@ -378,15 +408,16 @@ func (s *Session) packetID() uint16 {
 // more, it counts as acknowledged. It unlocks mu while it reads.
 func (s *Session) again(p *pump, e sent) {
 	q := store.Query{Log: e.feed.log, Viewer: s.id.Account, After: e.first - 1, Upto: e.seq, Max: int(e.seq - e.first + 1)}
+	f, v := e.feed, e.feed.sel.View
 	s.mu.Unlock()
 	page, err := s.b.store.Read(q)
+	about := s.gather(q.Log, v, e.first-1, false, false) // what was withheld before it has been told
 	s.mu.Lock()
-	f := e.feed
 	if s.ended || s.feeds[f.log] != f {
 		return
 	}
 	n := len(p.items)
-	s.page = pageContext{base: e.first - 1} // what was withheld before it has been told
+	s.page = about
 	if err == nil && f.sel.View == hooks.Batch {
 		s.deliverBatch(p, f, page.Records, e.id)
 	} else if err == nil {

@@ -39,9 +39,9 @@ type Session struct {
 	mu       sync.Mutex
 	started  bool
 	ended    bool
-	loading  bool // the pump has yet to look which logs are behind
-	running  bool // the pump exists
-	kick     chan struct{}
+	loading  bool  // the pump has yet to look which logs are behind
+	running  bool  // the pump exists
+	work     *pump // while running
 	expiry   uint32
 	filters  []store.Filter
 	parsed   []hooks.Filter               // the same filters, parsed
@@ -154,7 +154,7 @@ func (s *Session) settle(p *store.Pending, a Ack) {
 func (s *Session) wake() {
 	if s.running {
 		select {
-		case s.kick <- struct{}{}:
+		case s.work.kick <- struct{}{}:
 		default:
 		}
 		return
@@ -163,10 +163,8 @@ func (s *Session) wake() {
 		return
 	}
 	s.running = true
-	p := pumps.Get().(*pump)
-	s.kick = p.kick
-	s.b.wg.Add(1)
-	go s.pump(p)
+	s.work = pumps.Get().(*pump)
+	s.b.startPump(s)
 }
 
 // Acked is the client's acknowledgement of a delivery; one with an error reason acknowledges too. An unknown
@@ -316,7 +314,7 @@ func (s *Session) stop() {
 	s.room.Broadcast()
 	if s.running {
 		select {
-		case s.kick <- struct{}{}:
+		case s.work.kick <- struct{}{}:
 		default:
 		}
 	}

@@ -203,6 +203,7 @@ type Receipt struct {
 
 // Pending is the future result of an append. The zero value is not usable.
 type Pending struct {
+	ready   atomic.Bool
 	done    chan struct{}
 	receipt Receipt
 	err     error
@@ -214,13 +215,21 @@ func NewPending() *Pending { return &Pending{done: make(chan struct{})} }
 var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
 // Resolved returns a Pending that has its result already.
-func Resolved(r Receipt, err error) *Pending { return &Pending{done: closedChan, receipt: r, err: err} }
+func Resolved(r Receipt, err error) *Pending {
+	p := &Pending{done: closedChan, receipt: r, err: err}
+	p.ready.Store(true)
+	return p
+}
 
 // Resolve sets the result, once, by the implementation of Log.
 func (p *Pending) Resolve(r Receipt, err error) {
 	p.receipt, p.err = r, err
+	p.ready.Store(true)
 	close(p.done)
 }
+
+// Ready reports whether the result is known. It is much cheaper than looking at Done.
+func (p *Pending) Ready() bool { return p.ready.Load() }
 
 // Done is closed when the result is known.
 func (p *Pending) Done() <-chan struct{} { return p.done }
