@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,6 +47,10 @@ type boltFile struct {
 }
 
 type touchedKey struct{ bucket, key string }
+
+func (k touchedKey) compare(o touchedKey) int {
+	return cmp.Or(cmp.Compare(k.bucket, o.bucket), cmp.Compare(k.key, o.key))
+}
 
 // openBoltFile opens or creates the file with these buckets.
 func openBoltFile(path, what string, buckets ...[]byte) (*boltFile, error) {

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/hwangso/hwangso/store"
@@ -57,24 +58,18 @@ func (p *put) applyTo(r *sessionRow) {
 	}
 }
 
-// mergeCursors puts later cursors into an ordered list, in place where it can.
+// mergeCursors puts later acknowledgements into an ordered list of cursors, in place where it can.
 func mergeCursors(list, later []logCursor) []logCursor {
 	for _, c := range later {
 		i, found := slices.BinarySearchFunc(list, c.log, func(have logCursor, log store.LogID) int {
-			if have.log < log {
-				return -1
-			} else if have.log > log {
-				return 1
-			}
-			return 0
+			return cmp.Compare(have.log, log)
 		})
 		if !found {
+			c.Cursor = store.Cursor{}.Ack(c.Acked)
 			list = slices.Insert(list, i, c)
 			continue
 		}
-		if c.Acked >= list[i].Acked { // cursors never go back
-			list[i] = c
-		}
+		list[i].Cursor = list[i].Ack(c.Acked) // cursors never go back, and a hole below stays one
 	}
 	return list
 }

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -18,18 +19,7 @@ func (k sessionKey) String() string { return fmt.Sprintf("device %v of %v", k.de
 func (k sessionKey) bytes() []byte  { return key128(uint64(k.account), uint64(k.device)) }
 
 func (k sessionKey) compare(o sessionKey) int {
-	if k.account != o.account {
-		if k.account < o.account {
-			return -1
-		}
-		return 1
-	}
-	if k.device < o.device {
-		return -1
-	} else if k.device > o.device {
-		return 1
-	}
-	return 0
+	return cmp.Or(cmp.Compare(k.account, o.account), cmp.Compare(k.device, o.device))
 }
 
 func decodeSessionKey(b []byte) (sessionKey, error) {
@@ -80,12 +70,7 @@ func sortCursors(cursors map[store.LogID]store.Cursor) []logCursor {
 	for log, c := range cursors {
 		out = append(out, logCursor{log, c})
 	}
-	slices.SortFunc(out, func(a, b logCursor) int {
-		if a.log < b.log {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(out, func(a, b logCursor) int { return cmp.Compare(a.log, b.log) })
 	return out
 }
 
