@@ -34,12 +34,15 @@ func (f *fleet) drive(ctx context.Context, settings string, receivers, senders [
 	if f.opt.Count > 0 {
 		warmup = 0
 	}
-	begin := engine.Now() + int64(10*time.Millisecond)
+	a := f.sample()
+	begin := engine.Now()
 	from := begin + int64(warmup)
 	until := from + int64(f.opt.Time)
 	f.begin(begin, from, until)
-	sleep(ctx, time.Duration(from-engine.Now()))
-	a := f.sample()
+	if warmup > 0 {
+		sleep(ctx, time.Duration(from-engine.Now()))
+		a = f.sample()
+	}
 	f.runUntil(ctx, until)
 	b := f.sample()
 	r.Interrupted = ctx.Err() != nil
@@ -61,7 +64,7 @@ func (f *fleet) drive(ctx context.Context, settings string, receivers, senders [
 	return r, nil
 }
 
-// begin starts the senders at a time near in the future.
+// begin starts the senders; an open loop's schedule starts at the time begin.
 func (f *fleet) begin(begin, from, until int64) {
 	all := 0
 	for _, p := range f.peers {

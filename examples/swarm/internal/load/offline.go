@@ -136,6 +136,7 @@ func (d *devices) finish(ctx context.Context, r *Report, away sample) {
 	r.memory(d.fleet, d.start, away, d.sample())
 	r.Interrupted = ctx.Err() != nil
 	d.leave(d.peers)
+	d.each(func(s *shard) { s.opener.untimed = true })
 	if !d.opt.Keep && ctx.Err() == nil {
 		if err := d.wipe(ctx); err != nil {
 			r.Notes = append(r.Notes, "removing the devices' sessions: "+err.Error())

@@ -151,6 +151,7 @@ type opener struct {
 	parallel int
 	interval int64 // ns, 0 is no pause
 	next     int64
+	untimed  bool // these connections are not part of what is measured
 	retry    bool // failures go to the end of the queue instead of ending the run
 	err      error
 	done     func(error) // called once, on the loop
@@ -210,7 +211,9 @@ func (o *opener) finished(p *peer, err error) {
 	o.active--
 	switch {
 	case err == nil:
-		o.shard.dial.Record(engine.Now() - p.dialed)
+		if !o.untimed {
+			o.shard.dial.Record(engine.Now() - p.dialed)
+		}
 		p.dialed = 0
 	case o.retry:
 		o.shard.failed("connect again: " + err.Error())
