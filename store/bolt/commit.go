@@ -431,6 +431,7 @@ func (l *logs) resolve(it *item) {
 	if it.typ == typeCreate {
 		l.created(it.full.key)
 	}
+	r.Repeated = it.typ == typeRelease // joined only because there was something to forget
 	it.pending.Resolve(r, it.err)
 	r.Repeated = it.err == nil
 	for _, w := range it.waiters {
