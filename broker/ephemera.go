@@ -106,19 +106,29 @@ func (s *Session) tellTyping(topic string) {
 }
 
 // tellMarks passes on that the read marks of a log have moved.
-func (s *Session) tellMarks(log store.LogID, t hooks.Topic) {
-	t.Act, t.View = hooks.Read, 0
-	var buf [96]byte
-	topic := hooks.AppendDelivery(buf[:0], t)
+func (s *Session) tellMarks(e *store.Entry) {
+	place := hooks.Room
+	if e.Key.Kind == store.LogPair {
+		place = hooks.User
+	}
+	s.mu.Lock()
+	could := !s.ended && hooks.AnyCould(s.parsed, place, hooks.Read)
+	s.mu.Unlock()
+	if !could {
+		return
+	}
+	t, ok := s.b.logTopic(e.Key, s.id.Account)
+	if !ok {
+		return
+	}
+	t.Act = hooks.Read
+	topic := t.String()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended || !hooks.AnyCould(s.parsed, t.Place, hooks.Read) {
+	if _, ok := s.live(topic); !ok || s.ended {
 		return
 	}
-	if _, ok := s.live(string(topic)); !ok {
-		return
-	}
-	s.ephemera.marks(log, t)
+	s.ephemera.marks(e.Mark.Log, t)
 	s.wake()
 }
 

@@ -51,20 +51,12 @@ func (b *Broker) wakeFor(e *store.Entry) {
 		if m.Role == store.RoleNone && (e.Record == nil || !m.Sees(e.Record.Seq)) {
 			continue // one who left gets the farewell and nothing later
 		}
-		sessions := b.registry.of(m.Account)
-		if len(sessions) == 0 {
-			continue
-		}
-		t, ok := b.logTopic(e.Key, m.Account)
-		if !ok {
-			continue
-		}
-		for _, s := range sessions {
+		for _, s := range b.registry.of(m.Account) {
 			switch {
 			case e.Mark != nil:
-				s.tellMarks(e.Mark.Log, t)
+				s.tellMarks(e)
 			case e.Record != nil && e.Record.Seq != 0:
-				s.tell(e, t, m)
+				s.tell(e, m)
 			}
 		}
 	}
@@ -72,7 +64,7 @@ func (b *Broker) wakeFor(e *store.Entry) {
 
 // tell wakes the session for a record: its log has grown to there. It never waits: what it takes is the session's lock,
 // under which nothing is read or written.
-func (s *Session) tell(e *store.Entry, t hooks.Topic, m *store.Member) {
+func (s *Session) tell(e *store.Entry, m *store.Member) {
 	r := e.Record
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,6 +72,16 @@ func (s *Session) tell(e *store.Entry, t hooks.Topic, m *store.Member) {
 		return
 	}
 	f := s.feeds[r.Log]
+	var t hooks.Topic
+	if f == nil && !s.loading {
+		s.mu.Unlock()
+		var ok bool
+		t, ok = s.b.logTopic(e.Key, s.id.Account)
+		s.mu.Lock()
+		if f = s.feeds[r.Log]; !ok || s.ended { // a SUBSCRIBE may have made one meanwhile
+			return
+		}
+	}
 	if f == nil && s.loading {
 		if s.missed == nil {
 			s.missed = make(map[store.LogID]store.LogRef)
