@@ -241,7 +241,11 @@ func (c *Conn) read() {
 }
 
 func (c *Conn) packet(first byte, body []byte) error {
-	switch kind := first & 0xF0; kind {
+	kind := first & 0xF0
+	if c.state == connecting && kind != packet.CONNACK {
+		return fmt.Errorf("%w: packet type %d before CONNACK", ErrProtocol, first>>4)
+	}
+	switch kind {
 	case packet.PUBLISH:
 		var p packet.Publish
 		if err := packet.ReadPublish(first, body, c.Version, &p); err != nil {

@@ -362,26 +362,32 @@ func TestComeBack(t *testing.T) {
 
 // TestStopReading leaves what comes in the socket; closing still works.
 func TestStopReading(t *testing.T) {
-	told := make(chan struct{})
+	told, sent := make(chan struct{}), make(chan struct{})
 	cfg := server(t, func(c net.Conn) {
 		take(c)
 		_, _ = io.WriteString(c, connack)
 		<-told
 		_, _ = c.Write(packet.AppendPublish(nil, packet.V5, 0, false, 0, []byte("t"), nil, nil))
+		close(sent)
 		_, _ = io.Copy(io.Discard, c)
 	})
 	h := newRecorder()
 	l := start(t)
 	c := dial(l, cfg, h)
 	<-h.ready
-	stopped := make(chan struct{})
+	round := make(chan struct{})
 	l.Do(func() {
 		c.StopReading()
-		close(stopped)
+		round <- struct{}{}
 	})
-	<-stopped
+	<-round
 	close(told)
-	l.Do(c.Disconnect) // the server answers by closing, so it has sent before
+	<-sent
+	for range 2 { // rounds in which it would read
+		l.Do(func() { round <- struct{}{} })
+		<-round
+	}
+	l.Do(c.Disconnect)
 	<-h.closed
 	if len(h.published) > 0 {
 		t.Error("it read on")
