@@ -1,0 +1,172 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/hwangso/hwangso/broker"
+	"github.com/hwangso/hwangso/broker/view"
+	"github.com/hwangso/hwangso/hooks"
+	"github.com/hwangso/hwangso/store"
+)
+
+// Keys of log attributes, the same everywhere.
+const (
+	keyErr  = "err"
+	keyOp   = "op"
+	keyUser = "user"
+)
+
+// Limits bound what a user may have and ask for. A zero field means its default.
+type Limits struct {
+	Group   int           `json:"group"`   // members of a room; 500
+	Rooms   int           `json:"rooms"`   // rooms a user is in; 1,000
+	Friends int           `json:"friends"` // friends of a user; 10,000
+	Blocks  int           `json:"blocks"`  // users a user blocks; 10,000
+	Devices int           `json:"devices"` // devices of a user; 10
+	Tokens  int           `json:"tokens"`  // tokens of a user that have not expired; 50
+	Batch   int           `json:"batch"`   // users named in one request; 32
+	Page    int           `json:"page"`    // items of a page; 200
+	Title   int           `json:"title"`   // bytes of a room's title; 200
+	Display int           `json:"display"` // characters of a display name; 64
+	Status  int           `json:"status"`  // characters of a status; 200
+	Label   int           `json:"label"`   // characters of a device's or token's label; 64
+	Deleted int           `json:"deleted"` // separate ranges a user deleted for itself in one conversation; 1,000
+	Body    int           `json:"body"`    // bytes of a request; 128 KiB
+	Grace   time.Duration `json:"-"`       // longest life of a rotated token; 7 days
+}
+
+// answerBytes is about how much of a history goes into one answer. At least one record does.
+const answerBytes = 256 << 10
+
+func (l *Limits) setDefaults() {
+	for _, f := range []struct {
+		v *int
+		d int
+	}{
+		{&l.Group, 500}, {&l.Rooms, 1000}, {&l.Friends, 10_000}, {&l.Blocks, 10_000}, {&l.Devices, hooks.DefaultDevices},
+		{&l.Tokens, 50}, {&l.Batch, 32}, {&l.Page, 200}, {&l.Title, 200}, {&l.Display, 64}, {&l.Status, 200},
+		{&l.Label, 64}, {&l.Deleted, 1000}, {&l.Body, 128 << 10},
+	} {
+		if *f.v == 0 {
+			*f.v = f.d
+		}
+	}
+	if l.Grace == 0 {
+		l.Grace = 7 * 24 * time.Hour
+	}
+}
+
+func (l *Limits) validate() error {
+	for _, v := range []int{l.Group, l.Rooms, l.Friends, l.Blocks, l.Devices, l.Tokens, l.Batch, l.Page, l.Title, l.Display,
+		l.Status, l.Label, l.Deleted, l.Body, int(l.Grace)} {
+		if v < 0 {
+			return errors.New("api: a limit is negative")
+		}
+	}
+	return nil
+}
+
+// Config is what an API is made of.
+type Config struct {
+	Broker *broker.Broker       // required; the API works on its store
+	Auth   *hooks.Authenticator // required; who sends an HTTP request
+	Limits Limits
+
+	Version       string              // of the program, shown by server.status and in the OpenAPI document; "" means "dev"
+	Gatherer      prometheus.Gatherer // what /metrics shows; nil: no /metrics
+	PublicMetrics bool                // /metrics on the public handler too
+
+	Logger     *slog.Logger          // nil: discard
+	Registerer prometheus.Registerer // nil: metrics are counted and not shown
+	Now        func() time.Time      // nil: time.Now
+}
+
+// Validate tells what is wrong with the configuration, nil if nothing.
+func (c Config) Validate() error {
+	switch {
+	case c.Broker == nil:
+		return errors.New("api: no broker")
+	case c.Auth == nil:
+		return errors.New("api: no authenticator")
+	}
+	return c.Limits.validate()
+}
+
+// API is the control API of a broker.
+type API struct {
+	cfg     Config
+	broker  *broker.Broker
+	store   store.Store
+	limits  Limits
+	log     *slog.Logger
+	now     func() time.Time
+	started time.Time
+	metrics *metrics
+
+	users     map[string]*operation
+	operators map[string]*operation
+	flights   flights
+	turns     turns
+
+	draining atomic.Bool
+	signIns  chan hooks.Identity // at most 1,024: a further one is counted and not told
+	stop     context.CancelFunc
+	wg       sync.WaitGroup // notices
+}
+
+var _ broker.Requests = (*API)(nil)
+
+// New returns the API of a broker. Close ends what it starts.
+func New(cfg Config) (*API, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg.Limits.setDefaults()
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Version == "" {
+		cfg.Version = "dev"
+	}
+	a := &API{
+		cfg: cfg, broker: cfg.Broker, store: cfg.Broker.Store(), limits: cfg.Limits, log: cfg.Logger, now: cfg.Now,
+		started: cfg.Now(), users: byName(userOperations()), operators: byName(operatorOperations()),
+		signIns: make(chan hooks.Identity, 1024),
+	}
+	a.flights.by = make(map[flightKey]*flight)
+	a.turns.init()
+	var err error
+	if a.metrics, err = newMetrics(cfg.Registerer); err != nil {
+		return nil, fmt.Errorf("api: metrics: %w", err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	a.stop = stop
+	a.wg.Go(func() { a.tellSignIns(ctx) })
+	return a, nil
+}
+
+// Drain makes /readyz fail, so that a load balancer sends nobody here any more. Requests are served as before.
+func (a *API) Drain() { a.draining.Store(true) }
+
+// Close ends what the API does by itself and waits for it. Call it after the transports have ended and before the
+// broker and the store are closed. Safe twice.
+func (a *API) Close() error {
+	a.draining.Store(true)
+	a.stop()
+	a.wg.Wait()
+	return nil
+}
+
+// lang is the language in which a user reads refusals.
+func lang(acct store.Account) view.Lang { return view.ParseLang(acct.Language) }

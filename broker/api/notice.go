@@ -1,0 +1,61 @@
+package api
+
+import (
+	"context"
+
+	"github.com/hwangso/hwangso/broker/view"
+	"github.com/hwangso/hwangso/hooks"
+	"github.com/hwangso/hwangso/store"
+)
+
+// noticeRemoved is told to the devices that remain when one was removed. In the text views it is the sentence that goes
+// with it.
+const noticeRemoved = "device_removed"
+
+// DeviceSignedIn tells a user's devices that a new one has signed in. It returns at once and may be called from any
+// goroutine; call it for identities with New set. The notice is lost if 1,024 wait, and counted.
+func (a *API) DeviceSignedIn(id hooks.Identity) {
+	select {
+	case a.signIns <- id:
+	default:
+		a.metrics.untold.Inc()
+	}
+}
+
+// tellSignIns writes the notices of DeviceSignedIn until ctx ends, then those that wait.
+func (a *API) tellSignIns(ctx context.Context) {
+	tell := func(id hooks.Identity) {
+		a.notify(context.WithoutCancel(ctx), id.Account, view.Notice{What: view.NoticeDevice, Device: id.ClientID}, "")
+	}
+	for {
+		select {
+		case id := <-a.signIns:
+			tell(id)
+			continue
+		case <-ctx.Done():
+		}
+		for {
+			select {
+			case id := <-a.signIns:
+				tell(id)
+			default:
+				return
+			}
+		}
+	}
+}
+
+// notify writes a notice to one user and waits until it is durable. It follows something that has happened and cannot
+// be refused any more, so a notice that cannot be written is counted and logged, not returned.
+func (a *API) notify(ctx context.Context, to store.AccountID, n view.Notice, text string) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	info, _, err := a.store.Open(ctx, store.NoticeKey(to), store.Creation{Members: []store.Member{{Account: to, Role: store.RoleMember}}})
+	if err == nil {
+		_, err = wait(ctx, a.store.Append(store.Draft{Log: info.ID, Kind: store.KindNotice, Extra: n.Extra(), Text: []byte(text)}))
+	}
+	if err != nil {
+		a.metrics.untold.Inc()
+		a.log.Warn("notice not written", keyErr, err)
+	}
+}

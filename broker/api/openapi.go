@@ -1,0 +1,85 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+func humaConfig(title, version string) huma.Config {
+	c := huma.DefaultConfig(title, version)
+	c.OpenAPIPath, c.DocsPath, c.SchemasPath, c.CreateHooks = "", "", "", nil
+	c.Info.Description = "Every operation is POST /v1/{op} with a JSON object. Keys that an operation does not know are ignored. " +
+		"Times are RFC 3339; envelopes have Unix milliseconds."
+	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"bearer": {Type: "http", Scheme: "bearer", Description: "A token, or a JWT of a configured identity provider."},
+		"basic":  {Type: "http", Scheme: "basic", Description: "User name and token."},
+	}
+	c.Security = []map[string][]string{{"bearer": {}}, {"basic": {}}}
+	return c
+}
+
+// describe makes the OpenAPI description of an operation.
+func describe(doc *huma.OpenAPI, o *operation) *huma.Operation {
+	schemas := doc.Components.Schemas
+	out := schemas.Schema(o.out, true, "")
+	if s := schemas.SchemaFromRef(out.Ref); s.Properties["code"] == nil {
+		if s.Properties == nil {
+			s.Properties = make(map[string]*huma.Schema)
+		}
+		s.Properties["code"] = &huma.Schema{Type: huma.TypeInteger, Description: "200"}
+	}
+	in := schemas.Schema(o.in, true, "")
+	for _, s := range []*huma.Schema{schemas.SchemaFromRef(in.Ref), schemas.SchemaFromRef(out.Ref)} {
+		s.AdditionalProperties = true
+	}
+	schemas.SchemaFromRef(in.Ref).Required = nil // the sentence of a refusal says what is missing
+	op := &huma.Operation{
+		Method: http.MethodPost, Path: "/v1/" + o.name, OperationID: o.name, Summary: o.summary, Description: o.text,
+		Tags: []string{family(o.name)},
+		RequestBody: &huma.RequestBody{Content: map[string]*huma.MediaType{
+			"application/json": {Schema: in},
+		}},
+		Responses: map[string]*huma.Response{
+			"200": {Description: "Done.", Content: map[string]*huma.MediaType{"application/json": {Schema: out}}},
+			"default": {Description: "Refused or failed.", Content: map[string]*huma.MediaType{
+				"application/problem+json": {Schema: schemas.Schema(reflect.TypeFor[problem](), true, "")},
+			}},
+		},
+	}
+	if o.changes {
+		op.Parameters = []*huma.Param{{Name: "Idempotency-Key", In: "header", Schema: &huma.Schema{Type: huma.TypeString},
+			Description: "The request identifier: a repeat within 24 hours gets the same answer and does nothing twice."}}
+	}
+	return op
+}
+
+// family is the first word of an operation's name.
+func family(name string) string {
+	word, _, _ := strings.Cut(name, ".")
+	return word
+}
+
+// serveDocument serves the OpenAPI documents, rendered now.
+func serveDocument(mux *http.ServeMux, doc *huma.OpenAPI) {
+	asJSON, err := json.Marshal(doc)
+	if err != nil {
+		panic(err) // the table is constant: a test holds that it renders
+	}
+	asYAML, err := doc.YAML()
+	if err != nil {
+		panic(err)
+	}
+	for path, d := range map[string]struct {
+		kind string
+		body []byte
+	}{"/openapi.json": {"application/openapi+json", asJSON}, "/openapi.yaml": {"application/openapi+yaml", asYAML}} {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", d.kind)
+			w.Write(d.body)
+		})
+	}
+}

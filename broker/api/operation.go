@@ -1,0 +1,140 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/hwangso/hwangso/hooks"
+	"github.com/hwangso/hwangso/store"
+)
+
+// caller is who asks.
+type caller struct {
+	id      hooks.Identity
+	account store.Account // of a user; zero for an operator
+	rid     string        // the request identifier, "" without one
+}
+
+// operation is a row of the table.
+type operation struct {
+	name    string // as in the topic and the path
+	summary string // a few words
+	text    string // what is promised, for the documentation
+	changes bool   // it is carried out once per request identifier
+	scope   string // what an operator's token must allow; "" for users' operations
+	in, out reflect.Type
+	run     func(ctx context.Context, a *API, c *caller, body []byte) (any, error)
+}
+
+// A secretive answer has something that is told once and never kept.
+type secretive interface{ withoutSecret() any }
+
+// op makes a row from a typed function. An operation that changes something says so with changing.
+func op[In, Out any](name, summary, text string, fn func(*API, context.Context, *caller, *In) (*Out, error)) operation {
+	return operation{
+		name: name, summary: summary, text: text, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](),
+		run: func(ctx context.Context, a *API, c *caller, body []byte) (any, error) {
+			in := new(In)
+			if err := decode(body, in); err != nil {
+				return nil, err
+			}
+			out, err := fn(a, ctx, c, in)
+			if err != nil {
+				return nil, err
+			}
+			return out, nil
+		},
+	}
+}
+
+// changing marks an operation that changes something.
+func changing(o operation) operation {
+	o.changes = true
+	return o
+}
+
+// scoped marks an operator's operation.
+func scoped(scope string, o operation) operation {
+	o.scope = scope
+	return o
+}
+
+func byName(table []operation) map[string]*operation {
+	m := make(map[string]*operation, len(table))
+	for i := range table {
+		m[table[i].name] = &table[i]
+	}
+	return m
+}
+
+// none is the answer that says nothing but that it is done, and the request that needs no fields.
+type none struct{}
+
+// decode reads a request's body: a JSON object, or nothing. Keys it does not know are ignored. Errors are CodeBad.
+func decode(body []byte, into any) error {
+	body = bytes.TrimSpace(body)
+	if len(body) == 0 {
+		return nil
+	}
+	if !utf8.Valid(body) {
+		return store.Bad("the request is not UTF-8")
+	}
+	if body[0] != '{' {
+		return store.Bad(`the request must be a JSON object such as {"limit":20}`)
+	}
+	err := json.Unmarshal(body, into)
+	if err == nil {
+		return nil
+	}
+	text := "the request is not JSON"
+	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+		text = fmt.Sprintf("the request is not JSON: %s at byte %d", e.Error(), e.Offset)
+	} else if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && e.Field != "" {
+		text = fmt.Sprintf("%s must be %s, not %s", e.Field, jsonWord(e.Type), strings.Fields(e.Value + " ")[0])
+	}
+	return &store.Error{Code: store.CodeBad, Text: text, Err: err}
+}
+
+// jsonWord is what a Go type is called by who writes JSON.
+func jsonWord(t reflect.Type) string {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Slice, reflect.Array:
+		return "a list"
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return "a whole number from 0 on"
+	}
+	return "a whole number"
+}
+
+// encode writes the answer of a success: {"code":200, and the keys of v, a struct.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteString(`{"code":200`)
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	n := b.Len()
+	if err := e.Encode(v); err != nil {
+		return nil, fmt.Errorf("api: encode: %w", err)
+	}
+	out := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	if out[n+1] == '}' { // {} → nothing more to say
+		return append(out[:n], '}'), nil
+	}
+	out[n] = ','
+	return out, nil
+}

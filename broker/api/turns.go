@@ -1,0 +1,31 @@
+package api
+
+import (
+	"context"
+
+	"github.com/hwangso/hwangso/store"
+)
+
+// turns makes changes of one thing go one after the other, where a limit or a hand-over is decided from what stands
+// before the change. Things share 64 turns; waiting for a stranger's costs one commit.
+type turns struct {
+	slots [64]chan struct{} // each holds a token when it is nobody's turn
+}
+
+func (t *turns) init() {
+	for i := range t.slots {
+		t.slots[i] = make(chan struct{}, 1)
+		t.slots[i] <- struct{}{}
+	}
+}
+
+// take waits for the turn. done must be called; turns do not nest.
+func (t *turns) take(ctx context.Context, id uint64) (done func(), err error) {
+	slot := t.slots[id%uint64(len(t.slots))]
+	select {
+	case <-slot:
+		return func() { slot <- struct{}{} }, nil
+	case <-ctx.Done():
+		return nil, &store.Error{Code: store.CodeUnavailable, Text: "too much is being changed at once", Retry: store.ErrUnavailable.Retry, Err: ctx.Err()}
+	}
+}
