@@ -169,6 +169,9 @@ func (s *Session) load() error {
 	}
 	s.takeInflight(row.Inflight)
 	s.row, s.missed, s.loading = nil, nil, false
+	if len(s.feeds) > 0 {
+		s.mark()
+	}
 	return nil
 }
 

@@ -200,14 +200,16 @@ func (b *Broker) Disconnect(ctx context.Context, a store.AccountID, d store.Devi
 // the broker, and leaves the store open. Safe twice. When ctx ends first it returns its error and goes on closing.
 func (b *Broker) Close(ctx context.Context) error {
 	b.closing.Store(true)
-	for _, s := range b.registry.all() {
-		s.link.Close(ErrShutdown)
-	}
-	for _, s := range b.registry.all() {
-		select {
-		case <-s.done:
-		case <-ctx.Done():
-			return fmt.Errorf("broker: close: %w", ctx.Err())
+	for sessions := b.registry.all(); len(sessions) > 0; sessions = b.registry.all() { // one may just be attaching
+		for _, s := range sessions {
+			s.link.Close(ErrShutdown)
+		}
+		for _, s := range sessions {
+			select {
+			case <-s.done:
+			case <-ctx.Done():
+				return fmt.Errorf("broker: close: %w", ctx.Err())
+			}
 		}
 	}
 	b.closed.Do(b.end)

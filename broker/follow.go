@@ -51,6 +51,9 @@ func (b *Broker) wakeFor(e *store.Entry) {
 		if m.Role == store.RoleNone && (e.Record == nil || !m.Sees(e.Record.Seq)) {
 			continue // one who left gets the farewell and nothing later
 		}
+		if e.Record != nil && e.Record.Audience != store.AudienceBoth && e.Record.Sender != m.Account {
+			continue // for this member the record does not exist
+		}
 		for _, s := range b.registry.of(m.Account) {
 			switch {
 			case e.Mark != nil:

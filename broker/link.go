@@ -38,6 +38,7 @@ type Item struct {
 	PacketID    uint16   // with QoS 1
 	Identifiers []uint32 // subscription identifiers of every filter that matches
 	Correlation []byte   // of an answer to a request that carried one
+	Expiry      uint32   // seconds the message is still worth delivering (MQTT 5 Message Expiry Interval), 0: no limit
 
 	Ack     Ack
 	Receipt store.Receipt

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"math"
 	"sync"
 	"time"
 
@@ -284,7 +285,6 @@ func (s *Session) pull(p *pump, f *feed) {
 			return
 		}
 		s.b.log.Error("log not read", keyUser, s.id.Name, keyLog, f.log, keySeq, f.next, keyErr, err)
-		f.next = f.head // nothing is confirmed: confirm stops at what was sent
 		s.ended = true
 		s.link.Close(ErrStorage)
 		return
@@ -316,14 +316,14 @@ func (s *Session) deliver(p *pump, f *feed, r *store.Record, id uint16) {
 	}
 	start := len(p.arena)
 	p.arena = s.encode(p.arena, f, rt, r)
-	s.send(p, f, rt, start, r.Seq, r.Seq, id)
+	s.send(p, f, rt, start, r.Seq, r.Seq, r.Expiry, id)
 }
 
 // deliverBatch appends the records as one delivery in the batch view; those that go to …/edit go there one by one. The
 // caller holds mu.
 func (s *Session) deliverBatch(p *pump, f *feed, records []*store.Record, id uint16) {
 	var items []view.Item
-	var first, last store.Seq
+	var seqs []store.Seq
 	for _, r := range records {
 		rt := s.wanted(f, r)
 		if rt == nil || s.expired(r) {
@@ -332,20 +332,36 @@ func (s *Session) deliverBatch(p *pump, f *feed, records []*store.Record, id uin
 		if rt != &f.route {
 			start := len(p.arena)
 			p.arena = s.encode(p.arena, f, rt, r)
-			s.send(p, f, rt, start, r.Seq, r.Seq, 0)
+			s.send(p, f, rt, start, r.Seq, r.Seq, r.Expiry, 0)
 			continue
 		}
 		items = append(items, view.Item{Shared: s.b.shared(r, true), Own: s.receiver(r)})
-		if first == 0 {
-			first = r.Seq
-		}
-		last, s.page.base = r.Seq, r.Seq
+		seqs = append(seqs, r.Seq)
+		s.page.base = r.Seq
 	}
-	if len(items) > 0 {
-		start := len(p.arena)
-		p.arena = view.Batch(p.arena, items)
-		s.send(p, f, &f.route, start, first, last, id)
+	s.sendBatch(p, f, items, seqs, id)
+}
+
+// sendBatch sends items as one delivery, or as several where the client's Maximum Packet Size asks for it.
+func (s *Session) sendBatch(p *pump, f *feed, items []view.Item, seqs []store.Seq, id uint16) {
+	if len(items) == 0 {
+		return
 	}
+	start := len(p.arena)
+	p.arena = view.Batch(p.arena, items)
+	if len(items) > 1 && s.tooLarge(len(p.arena)-start, &f.route) {
+		p.arena = p.arena[:start]
+		half := len(items) / 2
+		s.sendBatch(p, f, items[:half], seqs[:half], id)
+		s.sendBatch(p, f, items[half:], seqs[half:], id)
+		return
+	}
+	s.send(p, f, &f.route, start, seqs[0], seqs[len(seqs)-1], 0, id)
+}
+
+// tooLarge reports whether a payload does not fit into what the client takes.
+func (s *Session) tooLarge(payload int, rt *route) bool {
+	return s.maxPacket > 0 && payload+len(rt.topic)+40+5*len(rt.ids) > s.maxPacket
 }
 
 func (s *Session) expired(r *store.Record) bool {
@@ -354,16 +370,19 @@ func (s *Session) expired(r *store.Record) bool {
 
 // send adds the delivery whose payload begins at start of the arena, and which covers the sequences from first to last,
 // to the chunk. A payload over the client's Maximum Packet Size is passed over and counts as confirmed.
-func (s *Session) send(p *pump, f *feed, rt *route, start int, first, last store.Seq, id uint16) {
+func (s *Session) send(p *pump, f *feed, rt *route, start int, first, last store.Seq, expiry int64, id uint16) {
 	payload := p.arena[start:len(p.arena):len(p.arena)]
 	size := len(payload) + len(rt.topic)
 	s.page.base = last
-	if s.maxPacket > 0 && size+40+5*len(rt.ids) > s.maxPacket {
+	if s.tooLarge(len(payload), rt) {
 		p.arena = p.arena[:start]
 		s.b.metrics.tooLarge.Inc()
 		return
 	}
 	it := Item{Kind: ItemDelivery, Topic: rt.topic, Payload: payload, QoS: rt.qos, Identifiers: rt.ids}
+	if expiry != 0 {
+		it.Expiry = uint32(min(max(expiry-s.b.now().UnixMilli()+999, 1000)/1000, math.MaxUint32))
+	}
 	switch {
 	case rt.qos == 0:
 		if f.low0 == 0 {
