@@ -42,6 +42,9 @@ func publishProps(it *broker.Item) (n int) {
 	if len(it.Correlation) > 0 {
 		n += 3 + len(it.Correlation)
 	}
+	if it.Expiry > 0 {
+		n += 5
+	}
 	return n
 }
 
@@ -76,6 +79,9 @@ func appendPublish(b []byte, it *broker.Item, version byte, remaining, props int
 		if len(it.Correlation) > 0 {
 			b = binary.BigEndian.AppendUint16(append(b, propCorrelation), uint16(len(it.Correlation)))
 			b = append(b, it.Correlation...)
+		}
+		if it.Expiry > 0 {
+			b = binary.BigEndian.AppendUint32(append(b, propMessageExpiry), it.Expiry)
 		}
 	}
 	return append(b, it.Payload...)
