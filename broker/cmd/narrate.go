@@ -1,0 +1,100 @@
+package cmd
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/hwangso/hwangso/broker"
+	"github.com/hwangso/hwangso/hooks"
+	"github.com/hwangso/hwangso/store"
+)
+
+// narrator tells the traffic in words, for the demonstration: who wrote where, who was refused and why, who came and
+// went. Never what was written.
+type narrator struct {
+	dir store.Directory
+	out io.Writer
+
+	mu sync.Mutex
+}
+
+func newNarrator(out io.Writer, dir store.Directory) *narrator { return &narrator{dir: dir, out: out} }
+
+func (n *narrator) events() broker.Events {
+	return broker.Events{
+		Committed: n.committed,
+		Refused: func(user string, t hooks.Topic, err error) {
+			where := "a topic that does not exist"
+			if t.Place != 0 {
+				where = t.Place.String() + " " + t.Name
+			}
+			n.say("✗ %s may not write to %s: %v", user, where, err)
+		},
+		Attached: func(id hooks.Identity, present bool) {
+			how := "connected"
+			if present {
+				how = "is back"
+			}
+			n.say("→ %s %s%s", id.Name, how, device(id))
+		},
+		Detached: func(id hooks.Identity, orderly bool) {
+			how := "left"
+			if !orderly {
+				how = "is gone"
+			}
+			n.say("← %s %s%s", id.Name, how, device(id))
+		},
+	}
+}
+
+func (n *narrator) committed(e *store.Entry) {
+	r := e.Record
+	if r.Seq == 0 {
+		return
+	}
+	from := n.name(r.Sender)
+	var where string
+	switch e.Key.Kind {
+	case store.LogPair:
+		where = n.name(e.Key.Peer(r.Sender))
+		if e.Key.A == e.Key.B {
+			where = "the own notes"
+		}
+	case store.LogRoom:
+		where = "room " + e.Key.Name
+	default:
+		return
+	}
+	switch {
+	case r.Change.Kind != store.ChangeNone:
+		n.say("· room %s changed (#%d)", e.Key.Name, r.Seq)
+	case r.Op.Kind != store.OpNone:
+		n.say("✓ %s: %s #%d in the conversation with %s (#%d, on disk)", from, r.Op.Kind, r.Op.Target, where, r.Seq)
+	default:
+		n.say("✓ %s → %s: %s of %d bytes (#%d, on disk)", from, where, r.Kind, len(r.Text), r.Seq)
+	}
+}
+
+// device names the device; an identifier that the server made up tells nobody anything.
+func device(id hooks.Identity) string {
+	if id.Assigned {
+		return ""
+	}
+	return " (" + id.ClientID + ")"
+}
+
+func (n *narrator) name(a store.AccountID) string {
+	acct, err := n.dir.Account(a)
+	if err != nil {
+		return "the server"
+	}
+	return acct.Name
+}
+
+func (n *narrator) say(format string, args ...any) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	fmt.Fprintf(n.out, time.Now().Format("15:04:05 ")+format+"\n", args...)
+}

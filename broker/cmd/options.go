@@ -1,0 +1,143 @@
+package cmd
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/hwangso/hwangso/broker/wire"
+	"github.com/hwangso/hwangso/hooks"
+)
+
+// settings are what `hwangso serve` can be told.
+type settings struct {
+	data, keyFile, config      string
+	mqtt, mqtts, http, https   string
+	admin                      string
+	tlsCert, tlsKey            string
+	insecure                   bool
+	retention                  time.Duration
+	minFree                    float64
+	cache                      int
+	maxMessage, maxFilters     int
+	maxDevices, maxGuests      int
+	maxGroup                   int
+	maxConnections, maxPerAddr int
+	acceptRate, packetRate     float64
+	expiry                     time.Duration
+	reference                  string
+	origins                    string
+	jwtKeys                    string
+	logFormat, logLevel        string
+	drain                      time.Duration
+	narrate, stopWithStdin     bool
+}
+
+func (s *settings) register(f *flag.FlagSet) {
+	w := wire.Default()
+	f.StringVar(&s.data, "data", "./data", "the data `directory`; it is made if it does not exist")
+	f.StringVar(&s.keyFile, "key", "", "the master key `file` (default DIR/keys/master.key); keep a copy apart from backups")
+	f.StringVar(&s.config, "config", "", "a `file` with lines name = value, for what neither flags nor environment say")
+	f.StringVar(&s.mqtt, "mqtt", "127.0.0.1:1883", "the `address` for MQTT over TCP, empty for none")
+	f.StringVar(&s.mqtts, "mqtts", "", "the `address` for MQTT over TLS, such as :8883")
+	f.StringVar(&s.http, "http", "127.0.0.1:8080", "the `address` for HTTP: WebSocket (/mqtt), API (/v1), health; empty for none")
+	f.StringVar(&s.https, "https", "", "the `address` for the same over TLS, such as :443")
+	f.StringVar(&s.admin, "admin", "", "a loopback `address` for /metrics and operators' requests (default: metrics on -http while that is loopback)")
+	f.StringVar(&s.tlsCert, "tls-cert", "", "the certificate chain `file` in PEM, read again when it changes")
+	f.StringVar(&s.tlsKey, "tls-key", "", "its private key `file` in PEM")
+	f.BoolVar(&s.insecure, "insecure-listen", false, "allow -mqtt and -http beyond loopback without TLS: tokens travel readable")
+	f.DurationVar(&s.retention, "retention", 365*24*time.Hour, "how long messages are kept")
+	f.Float64Var(&s.minFree, "min-free", 5, "refuse messages below this share of free disk, in percent")
+	f.IntVar(&s.cache, "cache", 16<<20, "`bytes` of recent messages kept in memory")
+	f.IntVar(&s.maxMessage, "max-message", 64<<10, "`bytes` of a message")
+	f.IntVar(&s.maxFilters, "max-filters", 50, "filters of a device")
+	f.IntVar(&s.maxDevices, "max-devices", hooks.DefaultDevices, "devices of a user")
+	f.IntVar(&s.maxGuests, "max-guests", hooks.DefaultGuests, "connections of a user that are no device")
+	f.IntVar(&s.maxGroup, "max-group", 500, "members of a room")
+	f.IntVar(&s.maxConnections, "max-connections", 0, "connections in all (default: what the open file limit allows)")
+	f.IntVar(&s.maxPerAddr, "max-connections-per-address", w.MaxConnectionsPerAddress, "connections from one address, 0 for no limit")
+	f.Float64Var(&s.acceptRate, "accept-rate", w.AcceptRate, "connections accepted per second, 0 for no limit")
+	f.Float64Var(&s.packetRate, "packet-rate", w.PacketRate, "packets per second and connection, 0 for no limit; above it reading pauses")
+	f.DurationVar(&s.expiry, "session-expiry", w.MaxExpiry, "how long a session outlives its connection at most")
+	f.StringVar(&s.reference, "server-reference", "", "where MQTT 5 clients are sent when this server goes down, as `host:port`")
+	f.StringVar(&s.origins, "origins", "", "web `hosts` whose pages may connect by WebSocket, besides this one, with commas")
+	f.StringVar(&s.jwtKeys, "jwt-keys", "", "a JSON `file` with the keys of an outside identity provider")
+	f.StringVar(&s.logFormat, "log-format", "text", "text or json")
+	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.DurationVar(&s.drain, "drain", 20*time.Second, "how long a shutdown waits for clients")
+	f.BoolVar(&s.narrate, "narrate", false, "tell the traffic in words on standard output (no bodies)")
+	f.BoolVar(&s.stopWithStdin, "stop-with-stdin", false, "stop when standard input ends, for a server that another program runs")
+}
+
+// validate reports what cannot be served, before anything is opened.
+func (s *settings) validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if (s.tlsCert == "") != (s.tlsKey == "") {
+		bad("-tls-cert and -tls-key go together")
+	}
+	for _, l := range []struct{ flag, addr string }{{"-mqtts", s.mqtts}, {"-https", s.https}} {
+		if l.addr != "" && s.tlsCert == "" {
+			bad("%s needs -tls-cert and -tls-key", l.flag)
+		}
+	}
+	for _, l := range []struct{ flag, addr, with string }{{"-mqtt", s.mqtt, "-mqtts"}, {"-http", s.http, "-https"}} {
+		if l.addr == "" {
+			continue
+		}
+		ok, err := loopback(l.addr)
+		if err != nil {
+			bad("%s: %w", l.flag, err)
+		} else if !ok && !s.insecure {
+			bad("%s %s is reachable beyond this machine and would carry tokens readable: use %s with a certificate, or say -insecure-listen", l.flag, l.addr, l.with)
+		}
+	}
+	if s.admin != "" {
+		if ok, err := loopback(s.admin); err != nil {
+			bad("-admin: %w", err)
+		} else if !ok {
+			bad("-admin %s is reachable beyond this machine; it must be a loopback address", s.admin)
+		}
+	}
+	if s.mqtt == "" && s.mqtts == "" && s.http == "" && s.https == "" {
+		bad("there is no address to listen on")
+	}
+	if s.minFree < 0 || s.minFree > 99 {
+		bad("-min-free is a share in percent, 0 to 99")
+	}
+	if s.logFormat != "text" && s.logFormat != "json" {
+		bad("-log-format is text or json")
+	}
+	if s.retention <= 0 {
+		bad("-retention must be above 0")
+	}
+	return errors.Join(errs...)
+}
+
+// loopback reports whether an address can be reached from this machine only.
+func loopback(addr string) (bool, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false, err
+	}
+	if host == "localhost" {
+		return true, nil
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback(), nil
+}
+
+func (s *settings) logger(io Streams) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(s.logLevel)); err != nil {
+		return nil, fmt.Errorf("-log-level %q: use debug, info, warn or error", s.logLevel)
+	}
+	opt := &slog.HandlerOptions{Level: level}
+	if s.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(io.Err, opt)), nil
+	}
+	return slog.New(slog.NewTextHandler(io.Err, opt)), nil
+}

@@ -1,0 +1,297 @@
+package cmd
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	stdio "io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/hwangso/hwangso/broker"
+	"github.com/hwangso/hwangso/broker/wire"
+	"github.com/hwangso/hwangso/hooks"
+	"github.com/hwangso/hwangso/store/bolt"
+)
+
+// serve runs a server until ctx ends.
+func serve(ctx context.Context, c command, args []string, io Streams) error {
+	f := c.flags(io)
+	var s settings
+	s.register(f)
+	if _, err := parse(f, args, 0, 0, io); err != nil {
+		return err
+	}
+	if err := fill(f, os.LookupEnv); err != nil {
+		return err
+	}
+	if err := s.validate(); err != nil {
+		return err
+	}
+	log, err := s.logger(io)
+	if err != nil {
+		return err
+	}
+	srv, err := start(ctx, s, log, io)
+	if err != nil {
+		return err
+	}
+	srv.announce(io)
+	ended := make(chan struct{})
+	if s.stopWithStdin {
+		go func() { // ends with standard input, or the program
+			_, _ = stdio.Copy(stdio.Discard, io.In)
+			close(ended)
+		}()
+	}
+	select {
+	case <-ctx.Done():
+	case <-ended:
+	case err = <-srv.failed:
+	}
+	log.Info("stopping")
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.drain)
+	defer cancel()
+	err = errors.Join(err, srv.stop(drain))
+	log.Info("stopped")
+	return err
+}
+
+// server is a running server, in the order in which its parts started.
+type server struct {
+	set    settings
+	log    *slog.Logger
+	store  *bolt.Store
+	broker *broker.Broker
+	wire   *wire.Server
+	ctl    control
+	webs   []*http.Server
+	lines  []string // what listens where, for people
+	addrs  map[string]net.Addr
+	socket string
+	failed chan error
+	wg     sync.WaitGroup
+}
+
+// start starts everything, or undoes what it has started.
+func start(ctx context.Context, set settings, log *slog.Logger, io Streams) (srv *server, err error) {
+	srv = &server{set: set, log: log, failed: make(chan error, 8), addrs: make(map[string]net.Addr)}
+	defer func() {
+		if err != nil {
+			stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			err = errors.Join(err, srv.stop(stop))
+			srv = nil
+		}
+	}()
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	began := time.Now()
+	if srv.store, err = bolt.Open(set.boltConfig(log, reg)); err != nil {
+		return srv, err
+	}
+	log.Info("data directory open", "dir", set.data, "took", time.Since(began).Round(time.Millisecond))
+	auth, err := set.authenticator(srv.store)
+	if err != nil {
+		return srv, err
+	}
+	var events broker.Events
+	if set.narrate {
+		events = newNarrator(io.Out, srv.store).events()
+	}
+	if srv.broker, err = broker.New(broker.Config{
+		Store: srv.store, Events: events, MaxMessage: set.maxMessage, MaxFilters: set.maxFilters,
+		MaxGuests: set.maxGuests, MaxExpiry: set.expiry, Logger: log, Registerer: reg,
+	}); err != nil {
+		return srv, err
+	}
+	if err = srv.control(auth, reg); err != nil {
+		return srv, err
+	}
+	if srv.wire, err = wire.New(set.wireConfig(log, reg), srv.broker, auth); err != nil {
+		return srv, err
+	}
+	if err = srv.listen(ctx); err != nil {
+		return srv, err
+	}
+	return srv, nil
+}
+
+func onlyLoopback(addr string) bool {
+	ok, err := loopback(addr)
+	return addr == "" || err == nil && ok
+}
+
+func (s *settings) boltConfig(log *slog.Logger, reg prometheus.Registerer) bolt.Config {
+	return bolt.Config{
+		Dir: s.data, KeyFile: s.keyFile, Retention: s.retention, MinFree: s.minFree / 100, CacheBytes: s.cache,
+		MaxMessage: s.maxMessage, Logger: log, Registerer: reg,
+	}
+}
+
+func (s *settings) wireConfig(log *slog.Logger, reg prometheus.Registerer) wire.Config {
+	c := wire.Default()
+	c.MaxConnections, c.MaxConnectionsPerAddress = s.maxConnections, s.maxPerAddr
+	c.AcceptRate, c.PacketRate = s.acceptRate, s.packetRate
+	c.MaxPacket = s.maxMessage + 2<<10
+	c.MaxFilters = max(c.MaxFilters, s.maxFilters)
+	c.MaxExpiry, c.ServerReference = s.expiry, s.reference
+	if s.origins != "" {
+		c.Origins = strings.Split(s.origins, ",")
+	}
+	c.Logger, c.Registerer = log, reg
+	return c
+}
+
+// listen opens every address, and the admin socket.
+func (srv *server) listen(ctx context.Context) error {
+	set := &srv.set
+	var certs *wire.CertFile
+	if set.tlsCert != "" {
+		var err error
+		if certs, err = wire.NewCertFile(set.tlsCert, set.tlsKey, srv.log); err != nil {
+			return err
+		}
+	}
+	tlsConfig := func(protos ...string) *tls.Config {
+		return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certs.GetCertificate, NextProtos: protos}
+	}
+	public := http.NewServeMux()
+	public.Handle("/mqtt", http.HandlerFunc(srv.wire.ServeHTTP))
+	public.Handle("/", srv.ctl.public)
+	for _, l := range []struct {
+		name, addr string
+		secure     bool
+		web        http.Handler
+	}{
+		{"mqtt", set.mqtt, false, nil},
+		{"mqtts", set.mqtts, true, nil},
+		{"http", set.http, false, public},
+		{"https", set.https, true, public},
+		{"admin", set.admin, false, srv.ctl.admin},
+	} {
+		if l.addr == "" {
+			continue
+		}
+		ln, err := net.Listen("tcp", l.addr)
+		if err != nil {
+			return fmt.Errorf("-%s: %w", l.name, err)
+		}
+		srv.addrs[l.name] = ln.Addr()
+		srv.lines = append(srv.lines, fmt.Sprintf("%-6s %s", l.name, ln.Addr()))
+		switch {
+		case l.web != nil:
+			if l.secure {
+				ln = tls.NewListener(ln, tlsConfig("http/1.1"))
+			}
+			srv.web(ln, l.web)
+		case l.secure:
+			srv.run(func() error { return srv.wire.ServeTLS(ctx, ln, tlsConfig("mqtt")) })
+		default:
+			srv.run(func() error { return srv.wire.Serve(ctx, ln) })
+		}
+	}
+	ln, err := listenSocket(filepath.Join(set.data, socketName))
+	if err != nil {
+		return err
+	}
+	srv.socket = filepath.Join(set.data, socketName)
+	srv.web(ln, srv.ctl.socket)
+	return nil
+}
+
+// run runs a listener until it ends; its failure ends the server.
+func (srv *server) run(serve func() error) {
+	srv.wg.Go(func() {
+		if err := serve(); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, context.Canceled) {
+			select {
+			case srv.failed <- err:
+			default:
+			}
+		}
+	})
+}
+
+func (srv *server) web(ln net.Listener, h http.Handler) {
+	w := &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		ErrorLog: slog.NewLogLogger(srv.log.Handler(), slog.LevelDebug),
+	}
+	srv.webs = append(srv.webs, w)
+	srv.run(func() error { return w.Serve(ln) })
+}
+
+// readyLine follows what is announced: from here on the server can be reached.
+const readyLine = "ready"
+
+const serveText = `Every flag can also stand in the environment, as HWANGSO_ and its name in upper case with _ for - (HWANGSO_MQTT), or
+in the file that -config names, as lines "name = value". A flag goes before the environment, the environment before the
+file. SIGTERM and Ctrl-C stop it in an orderly way: clients are told, what is under way is finished. A second one ends
+it at once; nothing acknowledged is lost even then.`
+
+// announce tells people where to go.
+func (srv *server) announce(io Streams) {
+	fmt.Fprintf(io.Out, "hwangso %s serves %s\n", Version(), srv.set.data)
+	for _, l := range srv.lines {
+		fmt.Fprintf(io.Out, "  %s\n", l)
+	}
+	if some, err := srv.store.Accounts(0, 1); err == nil && len(some) == 0 {
+		fmt.Fprintf(io.Out, `There are no users yet. In another terminal:
+  hwangso user add alice -data %[1]s
+  hwangso user add bob -friend alice -data %[1]s
+and connect with the token that each of them prints.
+`, srv.set.data)
+	}
+	fmt.Fprintln(io.Out, readyLine)
+}
+
+// stop stops in the opposite order of the start. It goes on after an error and returns all of them.
+func (srv *server) stop(ctx context.Context) error {
+	var errs []error
+	if srv.ctl.drain != nil {
+		srv.ctl.drain()
+	}
+	if srv.wire != nil {
+		errs = append(errs, srv.wire.Shutdown(ctx))
+	}
+	for _, w := range srv.webs {
+		if err := w.Shutdown(ctx); err != nil {
+			errs = append(errs, w.Close())
+		}
+	}
+	if srv.ctl.close != nil {
+		errs = append(errs, srv.ctl.close())
+	}
+	if srv.broker != nil {
+		errs = append(errs, srv.broker.Close(ctx))
+	}
+	srv.wg.Wait()
+	if srv.socket != "" {
+		if err := os.Remove(srv.socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	if srv.store != nil {
+		errs = append(errs, srv.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (s *settings) authenticator(dir hooks.Directory) (*hooks.Authenticator, error) {
+	keys, err := readJWTKeys(s.jwtKeys)
+	if err != nil {
+		return nil, err
+	}
+	return hooks.NewAuthenticator(hooks.Config{Directory: dir, Keys: keys, Devices: s.maxDevices})
+}

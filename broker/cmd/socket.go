@@ -1,0 +1,27 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+)
+
+// socketName is the operators' socket within the data directory. Whoever may open it is an operator.
+const socketName = "admin.sock"
+
+// listenSocket opens the operators' socket with mode 0600. One that a killed server left behind is replaced: the lock of
+// the data directory says that nobody uses it.
+func listenSocket(path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("admin socket: %w", err)
+	}
+	old := syscall.Umask(0o177)
+	ln, err := net.Listen("unix", path)
+	syscall.Umask(old)
+	if err != nil {
+		return nil, fmt.Errorf("admin socket: %w", err)
+	}
+	return ln, nil
+}

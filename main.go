@@ -1,0 +1,32 @@
+// Hwangso is an MQTT push and chat broker in one program. See README.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/hwangso/hwangso/broker/cmd"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	switch {
+	case errors.Is(err, cmd.ErrUsage):
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "hwangso:", err)
+		os.Exit(1)
+	}
+}
+
+// run is the whole program but for the process around it, so that tests can run it.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	return cmd.Run(ctx, args, cmd.Streams{In: stdin, Out: stdout, Err: stderr})
+}
