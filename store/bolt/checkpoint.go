@@ -77,10 +77,16 @@ func (d *dirtyList) giveBack(logs []*logState, devices []*deviceState) {
 	d.devices = append(d.devices, devices...)
 }
 
-// writeCheckpoint writes everything dirty to the index and then the position up to which the index is complete. The
-// position is taken first: what is committed meanwhile may or may not be included, and is replayed again after a
-// crash; each row's own position makes that harmless. Only one may run at a time: the keeper's goroutine, or Close.
+// writeCheckpoint writes everything dirty to the index and then the position up to which the index is complete.
 func (l *logs) writeCheckpoint() error {
+	l.maintain.Lock()
+	defer l.maintain.Unlock()
+	return l.checkpointNow()
+}
+
+// checkpointNow is writeCheckpoint for who holds maintain. The position is taken first: what is committed meanwhile may
+// or may not be included, and is replayed again after a crash; each row's own position makes that harmless.
+func (l *logs) checkpointNow() error {
 	began := time.Now()
 	mark := checkpoint{store: l.id, epoch: l.epoch, position: l.ring.end()}
 	logs, devices := l.dirty.take()

@@ -35,6 +35,9 @@ type logs struct {
 	refs  freshRefs
 	disk  diskState
 
+	// maintain is the baton of who writes the index: checkpoints, retention. No append and no read ever takes it.
+	maintain sync.Mutex
+
 	nextLog  atomic.Uint64
 	creating creations
 
