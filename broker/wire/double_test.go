@@ -24,6 +24,7 @@ import (
 //	err/{code}/{word}  refused with that code and word
 //	tell/{cid}         stored, and success is told on reply/{cid}
 //	panic              panics
+//	never              no outcome
 //	echo/…             stored, and delivered back at QoS 1
 //	anything else      asks the topic grammar, then stored
 type double struct {
@@ -53,7 +54,6 @@ type doubleSession struct {
 	released  []uint16
 	filters   []broker.SubRequest
 	heard     int
-	hold      chan struct{} // not nil: Publish waits
 }
 
 func newDouble() *double { return &double{kept: make(map[string]bool)} }
@@ -129,12 +129,6 @@ func (s *doubleSession) Send(frame []byte) {
 }
 
 func (s *doubleSession) Publish(p broker.Publication, a broker.Ack) {
-	s.mu.Lock()
-	hold := s.hold
-	s.mu.Unlock()
-	if hold != nil {
-		<-hold
-	}
 	p.Payload = bytes.Clone(p.Payload)
 	s.mu.Lock()
 	s.published = append(s.published, p)
@@ -145,6 +139,8 @@ func (s *doubleSession) Publish(p broker.Publication, a broker.Ack) {
 	switch word[0] {
 	case "panic":
 		panic("secret-of-" + string(p.Payload))
+	case "never":
+		return
 	case "err":
 		code, _ := strconv.Atoi(word[1])
 		it.Err = &store.Error{Code: store.Code(code), Reason: word[2], Text: "no: " + word[2], Retry: 1500 * time.Millisecond}

@@ -45,6 +45,7 @@ func (s *Server) serveListener(ctx context.Context, l net.Listener, cfg *tls.Con
 // when descriptors run out is a server that is gone.
 func (s *Server) accept(ctx context.Context, l net.Listener, cfg *tls.Config) error {
 	backoff := backoffLeast
+	var told time.Time
 	for {
 		if !s.pause(ctx, s.rate.wait(time.Now())) {
 			return nil
@@ -61,11 +62,13 @@ func (s *Server) accept(ctx context.Context, l net.Listener, cfg *tls.Config) er
 			return fmt.Errorf("wire: listener %s was closed: %w", l.Addr(), err)
 		}
 		s.metrics.acceptErrors.Inc()
-		if backoff == backoffLeast || backoff == backoffMost {
+		if now := time.Now(); now.Sub(told) >= backoffMost {
+			told = now
 			s.log.Warn("accept failed; trying again", keyAddr, l.Addr().String(), keyErr, err)
 		}
 		if exhausted(err) && s.spare.shed(l) {
 			s.metrics.refuse("descriptors")
+			backoff = backoffLeast // there may be more of them waiting
 		}
 		if !s.pause(ctx, backoff) {
 			return nil

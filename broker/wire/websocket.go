@@ -69,6 +69,13 @@ type hijacker struct {
 	conn *conn
 }
 
+// nowhere is a response that nobody reads.
+type nowhere struct{}
+
+func (nowhere) Header() http.Header         { return http.Header{} }
+func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
+func (nowhere) WriteHeader(int)             {}
+
 var errOverLimit = errors.New("wire: too many connections")
 
 // Hijack implements http.Hijacker.
@@ -85,6 +92,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if c == nil {
 		h.srv.metrics.refuse(refused)
 		nc.Close()
+		h.ResponseWriter = nowhere{} // Accept is about to say so to a connection that has gone
 		return nil, nil, errOverLimit
 	}
 	h.conn = c
