@@ -159,6 +159,8 @@ func (f *fleet) explain(err error) error {
 		return fmt.Errorf("no free port towards %s: wait a minute for closed connections to expire: %w", f.scheme.to, err)
 	case errors.Is(err, engine.ErrRefused) && f.scheme.hwangso:
 		return fmt.Errorf("%s: %w (users u0… with token -password: hwangso seed -users N -password P)", f.scheme.to, err)
+	case errors.Is(err, engine.ErrServer) && f.scheme.hwangso:
+		return fmt.Errorf("%s: %w (is it a hwangso server? elsewhere use -target mqtt)", f.scheme.to, err)
 	case errors.Is(err, engine.ErrFilter) && !f.scheme.hwangso:
 		return fmt.Errorf("%s: %w (is this a hwangso server? add -target hwangso)", f.scheme.to, err)
 	}

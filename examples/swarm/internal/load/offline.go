@@ -100,6 +100,11 @@ func (d *devices) away(ctx context.Context, r *Report, part func()) (sample, err
 	after := d.sample()
 	d.leave(d.senders)
 	r.phase("send", "messages", after.n.acked-before.n.acked, before, after)
+	if d.opt.Pause > 0 {
+		fmt.Fprintf(d.log, "swarm: all messages wait in the server; pausing for %v\n", d.opt.Pause)
+		sleep(ctx, d.opt.Pause)
+		after = d.sample()
+	}
 	if r.MemoryWaiting = after.server.Anon - before.server.Anon; d.opt.ServerPID > 0 {
 		r.Notes = append(r.Notes, fmt.Sprintf("server memory moved by %+.2f MiB while the messages came to wait", float64(r.MemoryWaiting)/(1<<20)))
 	}

@@ -50,6 +50,7 @@ type Options struct {
 	Rounds    int
 	Live      bool
 	Keep      bool
+	Pause     time.Duration
 	TLS, WS   bool
 	WSPath    string
 	CA        string
@@ -163,6 +164,7 @@ func flags(o *Options, stderr io.Writer) *flag.FlagSet {
 		fs.IntVar(&o.Messages, "messages", m, "messages sent to each device while it is away")
 		fs.StringVar(&o.Via, "via", "pairs", "`how` the messages go: pairs (one sender a device) or rooms (of -members, one of them writes)")
 		fs.IntVar(&o.RecvMax, "window", 0, "Receive Maximum of the devices, 0 is the protocol's 65,535; needs -mqtt 5")
+		fs.DurationVar(&o.Pause, "pause", 0, "wait before the devices come back, to look at the server or drop its page cache")
 		fs.BoolVar(&o.Keep, "keep", false, "leave the devices' sessions in the server at the end")
 	}
 	if is("slow") {
@@ -221,6 +223,9 @@ func (o *Options) Validate() error {
 	case "offline", "storm":
 		if o.Messages < 0 || o.Messages > 1<<30 || o.Via != "pairs" && o.Via != "rooms" || o.Members < 2 {
 			return fmt.Errorf("%s: -messages not negative, -via pairs or rooms, -members at least 2", o.Workload)
+		}
+		if o.Pause < 0 {
+			return errors.New("-pause must not be negative")
 		}
 		if o.QoS != 1 {
 			return fmt.Errorf("%s: servers keep messages for the absent at QoS 1 only", o.Workload)

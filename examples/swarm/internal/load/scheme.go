@@ -62,7 +62,13 @@ func (s *scheme) user(u int) string { return "u" + strconv.Itoa(s.opt.First+u) }
 func (s *scheme) toUser(u int) string { return s.publish("user/", s.user(u)) }
 
 // toRoom is the topic that reaches the members of room r.
-func (s *scheme) toRoom(r int) string { return s.publish("room/", "g"+strconv.Itoa(r)) }
+func (s *scheme) toRoom(r int) string { return s.publish("room/", s.room(r)) }
+
+// room is the name of the run's room r. Seeded room g has the users g·G to
+// g·G+G-1, so the first user also says which room is the first.
+func (s *scheme) room(r int) string {
+	return "g" + strconv.Itoa(r+s.opt.First/max(1, s.opt.Members))
+}
 
 func (s *scheme) publish(kind, name string) string {
 	if !s.hwangso {
@@ -88,7 +94,7 @@ func (s *scheme) roomFilter(r int) string {
 	if s.hwangso {
 		return "room/+/" + s.opt.View
 	}
-	return "swarm/g" + strconv.Itoa(r)
+	return "swarm/" + s.room(r)
 }
 
 // cid reports whether topics end in an id of the message.

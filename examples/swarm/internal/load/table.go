@@ -18,7 +18,7 @@ func (r *Report) Write(w io.Writer) {
 	if r.Interrupted {
 		line("interrupted", "the figures are of the time until then")
 	}
-	if r.Connections > 0 {
+	if r.Connections > 0 && r.ConnectSecs > 0 {
 		line("connections", "%s in %s", thousands(r.Connections), seconds(r.ConnectSecs))
 	}
 	if r.AckRate > 0 || r.DeliveryRate > 0 {
@@ -31,7 +31,7 @@ func (r *Report) Write(w io.Writer) {
 	}
 	for _, p := range r.Phases {
 		s := fmt.Sprintf("%s %s in %s", thousands(int(p.Count)), p.Unit, seconds(p.Seconds))
-		if p.Count > 0 {
+		if p.Count > 0 && p.Name != "idle" {
 			s += fmt.Sprintf(" = %s/s", thousands(int(p.Rate)))
 		}
 		s += fmt.Sprintf(", CPU client %s", seconds(p.ClientCPU))
