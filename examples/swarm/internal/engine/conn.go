@@ -247,12 +247,12 @@ func (c *Conn) packet(first byte, body []byte) error {
 	}
 	switch kind {
 	case packet.PUBLISH:
-		var p packet.Publish
-		if err := packet.ReadPublish(first, body, c.Version, &p); err != nil {
+		p := &c.loop.message
+		if err := packet.ReadPublish(first, body, c.Version, p); err != nil {
 			return fmt.Errorf("%w: PUBLISH: %w", ErrProtocol, err)
 		}
 		gen := c.gen
-		c.handler.Publish(c, &p)
+		c.handler.Publish(c, p)
 		if p.QoS == 0 || c.state == closed || c.gen != gen {
 			return nil
 		}

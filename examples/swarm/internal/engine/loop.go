@@ -8,6 +8,7 @@ import (
 	"sync"
 	"unsafe"
 
+	"github.com/hwangso/hwangso/examples/swarm/internal/packet"
 	"golang.org/x/sys/unix"
 )
 
@@ -25,10 +26,11 @@ type Loop struct {
 
 	// owned by the loop's goroutine
 	now     int64
-	buf     []byte  // what is being parsed; nothing keeps a slice of it
-	scratch []byte  // for handlers that build a payload
-	conns   []*Conn // by descriptor
-	dirty   []*Conn // have something to write
+	buf     []byte         // what is being parsed; nothing keeps a slice of it
+	message packet.Publish // what Publish is called with: one for all, nothing is allocated
+	scratch []byte         // for handlers that build a payload
+	conns   []*Conn        // by descriptor
+	dirty   []*Conn        // have something to write
 	timers  timers
 	gen     int32
 	ending  bool

@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -230,5 +231,23 @@ func TestMosquittoLosesWhatItQueuesAtKill(t *testing.T) {
 	}
 	if c := r.Crash; c.Lost == 0 || c.Lost+c.Found != c.Acknowledged || c.Reconnects == 0 || c.Maybe != 0 {
 		t.Errorf("%+v", c)
+	}
+}
+
+// TestNothingIsAllocatedPerMessage: the broker is another process, so what this
+// one allocates is swarm's.
+func TestNothingIsAllocatedPerMessage(t *testing.T) {
+	m := startMosquitto(t)
+	allocs := func(count string) uint64 {
+		var a, b runtime.MemStats
+		runtime.ReadMemStats(&a)
+		r := swarm(t, "pairs", "-addr", m.addr(), "-n", "4", "-inflight", "4", "-count", count, "-time", "20s", "-strict")
+		runtime.ReadMemStats(&b)
+		// The coordinator looks at the counters every 5 ms, and /proc.
+		return b.Mallocs - a.Mallocs - uint64(r.Seconds*1000)
+	}
+	few, many := allocs("10"), allocs("5010")
+	if extra := float64(int64(many-few)) / 20_000; extra > .01 {
+		t.Errorf("%d allocations for 40 messages, %d for 20,040: %.3f a message", few, many, extra)
 	}
 }
