@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"github.com/hwangso/hwangso/internal/tty"
 )
 
 // readKeys reads single letters: key by key from a terminal, else the first letter of every line. The chan is closed
@@ -16,7 +18,7 @@ func readKeys(in io.Reader) (keys <-chan rune, restore func()) {
 	restore = func() {}
 	single := false
 	if f, ok := in.(*os.File); ok {
-		if undo, err := keyByKey(f); err == nil {
+		if undo, err := tty.KeyByKey(f); err == nil {
 			restore, single = undo, true
 		}
 	}

@@ -25,13 +25,7 @@ func newNarrator(out io.Writer, dir store.Directory) *narrator { return &narrato
 func (n *narrator) events() broker.Events {
 	return broker.Events{
 		Committed: n.committed,
-		Refused: func(user string, t hooks.Topic, err error) {
-			where := "a topic that does not exist"
-			if t.Place != 0 {
-				where = t.Place.String() + " " + t.Name
-			}
-			n.say("✗ %s may not write to %s: %v", user, where, err)
-		},
+		Refused: n.refused,
 		Attached: func(id hooks.Identity, present bool) {
 			how := "connected"
 			if present {
@@ -47,6 +41,19 @@ func (n *narrator) events() broker.Events {
 			n.say("← %s %s%s", id.Name, how, device(id))
 		},
 	}
+}
+
+func (n *narrator) refused(user string, t hooks.Topic, err error) {
+	if t.Act == hooks.Typing || t.Act == hooks.Read {
+		return // nobody asked for an answer
+	}
+	where := "a topic that does not exist"
+	if t.Place == hooks.User {
+		where = t.Name
+	} else if t.Place != 0 {
+		where = t.Place.String() + " " + t.Name
+	}
+	n.say("✗ %s → %s refused: %v", user, where, err)
 }
 
 func (n *narrator) committed(e *store.Entry) {

@@ -63,14 +63,19 @@ type envelope struct {
 }
 
 func parseMessage(place, name string, payload []byte) (Message, bool) {
+	if place == "notice" {
+		return ParseEnvelope(place, payload)
+	}
+	return ParseEnvelope(place+"/"+name, payload)
+}
+
+// ParseEnvelope reads a message in the JSON view; false if it is none.
+func ParseEnvelope(conversation string, payload []byte) (Message, bool) {
 	var e envelope
 	if json.Unmarshal(payload, &e) != nil || e.S == 0 {
 		return Message{}, false
 	}
-	m := Message{Conversation: place + "/" + name, Seq: e.S, From: e.F, Time: time.UnixMilli(e.T), CID: e.I, Text: e.B, Kind: e.K, Unread: e.U}
-	if place == "notice" {
-		m.Conversation = place
-	}
+	m := Message{Conversation: conversation, Seq: e.S, From: e.F, Time: time.UnixMilli(e.T), CID: e.I, Text: e.B, Kind: e.K, Unread: e.U}
 	if e.X != nil {
 		m.Change = *e.X
 	}

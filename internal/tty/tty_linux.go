@@ -1,4 +1,4 @@
-package cmd
+package tty
 
 import "golang.org/x/sys/unix"
 

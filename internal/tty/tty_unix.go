@@ -1,6 +1,6 @@
 //go:build linux || darwin || freebsd || netbsd || openbsd
 
-package cmd
+package tty
 
 import (
 	"os"
@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// keyByKey makes a terminal hand over keys as they are pressed, without echo. Ctrl-C stays a signal.
-func keyByKey(f *os.File) (undo func(), err error) {
+// KeyByKey makes a terminal hand over keys as they are pressed, without echo. Ctrl-C stays a signal.
+func KeyByKey(f *os.File) (undo func(), err error) {
 	fd := int(f.Fd())
 	old, err := unix.IoctlGetTermios(fd, getTermios)
 	if err != nil {
@@ -24,8 +24,8 @@ func keyByKey(f *os.File) (undo func(), err error) {
 	return func() { _ = unix.IoctlSetTermios(fd, setTermios, old) }, nil
 }
 
-// isTerminal reports whether a file is a terminal.
-func isTerminal(f *os.File) bool {
+// IsTerminal reports whether a file is a terminal.
+func IsTerminal(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), getTermios)
 	return err == nil
 }
