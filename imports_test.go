@@ -1,0 +1,273 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Imports point one way:
+//
+//	main → broker/cmd → broker/api, broker/wire → broker → hooks → store ← store/bolt
+//
+// The graph is the architecture: what is not listed here may not be imported, and the reason stands beside each row.
+// Somebody who wants another arrow changes the row, and the reason with it.
+
+// arrows is one package, or with a trailing /... a subtree, and everything it may import beside the standard library.
+type arrows struct {
+	pkg    string   // below the module; "." is main
+	ours   []string // packages of this module
+	theirs []string // modules, or packages of them
+	why    string
+}
+
+const (
+	modPrometheus = "github.com/prometheus/client_golang"
+	modSys        = "golang.org/x/sys"
+	modMochi      = "github.com/mochi-mqtt/server/v2"
+	modMochiCodec = modMochi + "/packets"
+	modWebsocket  = "github.com/coder/websocket"
+	modBbolt      = "go.etcd.io/bbolt"
+	modCBOR       = "github.com/fxamacker/cbor/v2"
+	modHuma       = "github.com/danielgtaylor/huma/v2"
+	modJWT        = "github.com/golang-jwt/jwt/v5"
+	modPaho       = "github.com/eclipse/paho.golang"
+)
+
+var graph = []arrows{
+	{"store", nil, nil,
+		"the words and contracts: whoever implements or uses them must get nothing else with them"},
+	{"store/policy", []string{"store"}, nil,
+		"pure functions from facts to outcomes: with nothing to look up, every row of a truth table can be tested"},
+	{"store/journal", nil, []string{modSys},
+		"bytes in, positions out: it knows no record, so that the format on disk cannot depend on what is stored"},
+	{"store/journal/faultfs", []string{"store/journal"}, nil,
+		"a failing disk for tests of the journal and of what stands on it"},
+	{"store/storetest", []string{"store"}, nil,
+		"the contract as tests: it must judge every implementation, so it knows none"},
+	{"store/bolt", []string{"store", "store/journal"}, []string{modBbolt, modPrometheus, modSys},
+		"the embedded implementation, and the one place that names modBbolt: another engine replaces this package alone"},
+
+	{"hooks", []string{"store", "store/policy"}, []string{modJWT},
+		"who, where and may: asked by every transport, so it knows none, and no MQTT packet"},
+	{"hooks/mochihook", []string{"hooks", "store", "store/policy"}, []string{modMochi},
+		"the same offered to a plain mochi server; it names mochi because that is what it is for"},
+
+	{"broker/view", []string{"hooks", "store"}, []string{modCBOR},
+		"encodings as pure functions; CBOR is spelled here and nowhere else"},
+	{"broker", []string{"broker/view", "hooks", "store"}, []string{modPrometheus},
+		"sessions and delivery without packets or files: the edge calls it, it calls contracts"},
+	{"broker/wire", []string{"broker", "broker/view", "hooks", "store"}, []string{modMochiCodec, modWebsocket, modPrometheus, modSys},
+		"the MQTT edge: the one place of the server that names packets, and of mochi only the codec"},
+	{"broker/api", []string{"broker", "broker/view", "hooks", "store"}, []string{modHuma, modPrometheus},
+		"control operations over any store: HTTP and OpenAPI are spelled here"},
+	{"broker/cmd", []string{"broker", "broker/api", "broker/view", "broker/wire", "hooks", "store", "store/bolt",
+		"examples/chat/client", "examples/chat/terminal"}, []string{modPrometheus, modSys},
+		"main's other half: it chooses the implementations, and offers the chat example as a command"},
+	{".", []string{"broker/cmd"}, nil,
+		"main runs the program and nothing else, so that tests can run it too"},
+
+	{"examples/embed", []string{"broker", "broker/wire", "hooks", "store", "store/bolt"}, nil,
+		"somebody's own program is a main of its own: it chooses the implementations"},
+	{"examples/mochi", []string{"hooks", "hooks/mochihook", "store", "store/bolt"}, []string{modMochi},
+		"a plain mochi server with our users: nothing of the broker in it"},
+	{"examples/chat/...", []string{"examples/chat/..."}, []string{modPaho, modSys},
+		"a client, as somebody else would write it: no package of the server, so that it proves the protocol"},
+	{"examples/iot/...", []string{"examples/iot/..."}, []string{modPaho},
+		"a client too"},
+	{"examples/swarm/...", []string{"examples/swarm/..."}, []string{modWebsocket, modSys},
+		"measures any MQTT broker, so it must not share code with ours: a mistake would hide on both sides"},
+}
+
+// Tests may import whatever their package may, the package itself, and these: real files are cheap, and a fault is
+// injected below them. They may speak to a server with any library that go.mod lists, but for one: see below.
+var forTests = []string{"store", "store/bolt", "store/journal", "store/journal/faultfs", "store/storetest"}
+
+// The end-to-end tests run the whole program.
+var wholeProgram = []string{".", "broker/cmd"}
+
+// onlyIn lists modules with one owner, tests included: bbolt's types must not leak into tests of
+// other packages, or the engine could not be exchanged.
+var onlyIn = map[string][]string{modBbolt: {"store/bolt"}}
+
+// TestImports holds every Go file of the module, whatever its build tags, against the graph.
+func TestImports(t *testing.T) {
+	module := moduleOf(t)
+	seen := make(map[string]bool)
+	for _, f := range goFiles(t) {
+		rule := ruleFor(f.pkg)
+		if rule == nil {
+			t.Errorf("%s: package %s has no row in the graph of imports_test.go: say what it may import, and why", f.name, f.pkg)
+			continue
+		}
+		seen[rule.pkg] = true
+		for _, imp := range f.imports {
+			ours, inside := strings.CutPrefix(imp, module)
+			switch {
+			case inside && (ours == "" || ours[0] == '/'):
+				if ours = strings.TrimPrefix(ours, "/"); ours == "" {
+					ours = "."
+				}
+				if !mayOurs(rule, f, ours) {
+					t.Errorf("%s imports %s, which %s may not: %s", f.name, ours, rule.pkg, rule.why)
+				}
+			case !strings.Contains(strings.SplitN(imp, "/", 2)[0], "."):
+				// The standard library.
+			default:
+				if !mayTheirs(rule, f, imp) {
+					t.Errorf("%s imports %s, which %s may not: %s", f.name, imp, rule.pkg, rule.why)
+				}
+			}
+		}
+	}
+	for _, r := range graph {
+		if !seen[r.pkg] {
+			t.Errorf("the graph has a row for %s, and there is no such package", r.pkg)
+		}
+	}
+}
+
+// TestGraphPointsOneWay sees that the rows allow no cycle and nothing from below to above: a row may name only packages
+// of earlier rows, but for main's half and the examples, which nobody below them names.
+func TestGraphPointsOneWay(t *testing.T) {
+	place := make(map[string]int)
+	for i, r := range graph {
+		place[r.pkg] = i
+	}
+	for i, r := range graph {
+		if r.why == "" {
+			t.Errorf("%s: a rule without a reason", r.pkg)
+		}
+		for _, o := range r.ours {
+			if strings.HasPrefix(o, "examples/") {
+				if r.pkg != "broker/cmd" && !strings.HasPrefix(r.pkg, "examples/") {
+					t.Errorf("%s may import %s: the server is not to depend on an example", r.pkg, o)
+				}
+				continue
+			}
+			if at, ok := place[o]; !ok || at >= i {
+				t.Errorf("%s may import %s, which does not stand above it in the graph", r.pkg, o)
+			}
+		}
+	}
+}
+
+func ruleFor(pkg string) *arrows {
+	for i := range graph {
+		if covers(graph[i].pkg, pkg) {
+			return &graph[i]
+		}
+	}
+	return nil
+}
+
+// covers reports whether an entry, perhaps with /... at its end, means the package.
+func covers(entry, pkg string) bool {
+	if root, ok := strings.CutSuffix(entry, "/..."); ok {
+		return pkg == root || strings.HasPrefix(pkg, root+"/")
+	}
+	return entry == pkg
+}
+
+func mayOurs(r *arrows, f goFile, pkg string) bool {
+	in := func(list []string) bool {
+		return slices.ContainsFunc(list, func(e string) bool { return covers(e, pkg) })
+	}
+	if in(r.ours) {
+		return true
+	}
+	if !f.test {
+		return false
+	}
+	return pkg == f.pkg || in(forTests) || slices.Contains(wholeProgram, f.pkg)
+}
+
+func mayTheirs(r *arrows, f goFile, imp string) bool {
+	under := func(m string) bool { return imp == m || strings.HasPrefix(imp, m+"/") }
+	for m, pkgs := range onlyIn {
+		if under(m) {
+			return slices.Contains(pkgs, f.pkg)
+		}
+	}
+	return f.test || slices.ContainsFunc(r.theirs, under)
+}
+
+// goFile is what matters here of a Go file.
+type goFile struct {
+	name    string // slash separated, from the module's root
+	pkg     string // its directory, "." the root
+	test    bool
+	imports []string
+}
+
+// goFiles parses the imports of every Go file of the module. Modules inside it, testdata and hidden directories are
+// not part of it.
+func goFiles(t *testing.T) []goFile {
+	t.Helper()
+	var out []goFile
+	fset := token.NewFileSet()
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		base := d.Name()
+		if d.IsDir() {
+			if name == "." {
+				return nil
+			}
+			_, nested := os.Stat(filepath.Join(name, "go.mod"))
+			if base[0] == '.' || base[0] == '_' || base == "testdata" || nested == nil {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(base, ".go") {
+			return nil
+		}
+		parsed, err := parser.ParseFile(fset, name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		slash := filepath.ToSlash(name)
+		f := goFile{name: slash, pkg: path.Dir(slash), test: strings.HasSuffix(base, "_test.go")}
+		for _, i := range parsed.Imports {
+			p, err := strconv.Unquote(i.Path.Value)
+			if err != nil {
+				return err
+			}
+			f.imports = append(f.imports, p)
+		}
+		out = append(out, f)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out) == 0 {
+		t.Fatal("no Go files found")
+	}
+	return out
+}
+
+// moduleOf is the module's path, from go.mod.
+func moduleOf(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if m, ok := strings.CutPrefix(strings.TrimSpace(line), "module "); ok {
+			return m
+		}
+	}
+	t.Fatal("go.mod names no module")
+	return ""
+}
