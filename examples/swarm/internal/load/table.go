@@ -52,7 +52,7 @@ func (r *Report) Write(w io.Writer) {
 		r.writeServer(line, s)
 	}
 	if c := r.Client; c != nil && c.CPUPerMessage > 0 {
-		line("client CPU", "%.1f µs a message, %.2f cores", c.CPUPerMessage, c.Share)
+		line("client CPU", "%s a message, %.2f cores", cost(c.CPUPerMessage), c.Share)
 	}
 	if c := r.Crash; c != nil {
 		c.write(line)
@@ -85,7 +85,7 @@ func (r *Report) writeServer(line func(string, string, ...any), s *Server) {
 	if s.CPU > 0 {
 		t := fmt.Sprintf("%.2f cores", s.Share)
 		if s.CPUPerMessage > 0 {
-			t = fmt.Sprintf("%.1f µs a message, %.1f µs a delivery, %s", s.CPUPerMessage, s.CPUPerDeliver, t)
+			t = fmt.Sprintf("%s a message, %s a delivery, %s", cost(s.CPUPerMessage), cost(s.CPUPerDeliver), t)
 		}
 		line("server CPU", "%s", t)
 	}
@@ -130,6 +130,14 @@ func micros(us float64) string {
 		return fmt.Sprintf("%.2f ms", us/1000)
 	}
 	return seconds(us / 1e6)
+}
+
+// cost is CPU time with one digit more than a latency needs.
+func cost(us float64) string {
+	if us < 1000 {
+		return fmt.Sprintf("%.1f µs", us)
+	}
+	return micros(us)
 }
 
 func mib(b int64) string { return fmt.Sprintf("%.1f MiB", float64(b)/(1<<20)) }
