@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/hwangso/hwangso/broker/view"
@@ -49,13 +48,13 @@ func (b *Broker) Attach(ctx context.Context, c Connect, l Link) (s *Session, pre
 	}
 
 	s = &Session{
-		b: b, link: l, id: id, client: id.ClientID, remote: c.Remote, slot: turn,
-		window: maxWindow, maxPacket: int(c.MaxPacket), will: c.Will, done: make(chan struct{}),
+		b: b, link: l, slot: turn,
+		id:     who{Account: id.Account, Device: id.Device, Name: id.Name, client: id.ClientID, token: id.Token},
+		window: maxWindow, maxPacket: c.MaxPacket, will: c.Will, done: make(chan struct{}),
 		expiry: min(c.Expiry, b.cfg.maxExpiry()), guest: id.Guest, noEcho: id.NoEcho,
 	}
-	s.room = sync.NewCond(&s.mu)
 	if c.Window > 0 {
-		s.window = min(int(c.Window), maxWindow)
+		s.window = min(int32(c.Window), maxWindow)
 	}
 	acct, err := b.store.Account(id.Account)
 	if err != nil {
@@ -70,6 +69,7 @@ func (b *Broker) Attach(ctx context.Context, c Connect, l Link) (s *Session, pre
 	}
 	b.registry.hold(turn, s)
 	if !id.Expires.IsZero() {
+		s.id.expires = id.Expires.UnixMilli()
 		s.timer = time.AfterFunc(id.Expires.Sub(b.now()), func() { l.Close(ErrExpired) })
 	}
 	b.metrics.attached.Inc()
@@ -119,7 +119,7 @@ func (s *Session) restore(ctx context.Context, clean bool) (present bool, err er
 	for _, f := range row.Filters {
 		p, err := s.parseFilter(f.Topic)
 		if err != nil { // the grammar of an older version
-			b.log.Warn("stored filter dropped", keyUser, id.Name, keyClient, s.client, keyErr, err)
+			b.log.Warn("stored filter dropped", keyUser, id.Name, keyClient, s.id.client, keyErr, err)
 			continue
 		}
 		s.filters, s.parsed = append(s.filters, f), append(s.parsed, p)
@@ -182,7 +182,7 @@ func (s *Session) loadLog(ref *store.LogRef, cur store.Cursor, inflight []store.
 		return
 	}
 	if marks && ref.Head > 0 && ref.Me.Role != store.RoleNone {
-		s.ephemera.marks(ref.ID, t)
+		s.news().marks(ref.ID, t)
 	}
 	head := visibleHead(&ref.Me, ref.Head)
 	if f := s.feeds[ref.ID]; f != nil { // a SUBSCRIBE has been quicker
@@ -268,7 +268,7 @@ func (s *Session) Detach(orderly bool) {
 	}
 	s.mu.Lock()
 	s.ended = true
-	s.room.Broadcast()
+	s.signal()
 	if s.running {
 		select {
 		case s.work.kick <- struct{}{}:
@@ -276,7 +276,7 @@ func (s *Session) Detach(orderly bool) {
 		}
 	}
 	for s.running {
-		s.room.Wait()
+		s.wait()
 	}
 	if !s.guest {
 		s.save()
@@ -290,7 +290,7 @@ func (s *Session) Detach(orderly bool) {
 	b.registry.end(deviceKey{s.id.Account, s.id.Device}, s)
 	b.metrics.detached.Inc()
 	if e := b.cfg.Events.Detached; e != nil {
-		e(s.id, orderly)
+		e(s.Identity(), orderly)
 	}
 	close(s.done)
 }
@@ -334,6 +334,6 @@ func (s *Session) save() {
 		b.store.Release(store.Release{Account: id.Account, Device: id.Device})
 	}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		b.log.Warn("session not ended in storage", keyUser, id.Name, keyClient, s.client, keyErr, err)
+		b.log.Warn("session not ended in storage", keyUser, id.Name, keyClient, s.id.client, keyErr, err)
 	}
 }

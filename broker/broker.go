@@ -181,7 +181,7 @@ func (b *Broker) Disconnect(ctx context.Context, a store.AccountID, d store.Devi
 	}
 	for _, s := range sessions {
 		if e := b.cfg.Events.Removed; e != nil {
-			e(s.id, why)
+			e(s.Identity(), why)
 		}
 		s.stop()
 		s.link.Close(why)

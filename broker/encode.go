@@ -64,7 +64,7 @@ func (b *Broker) Name(a store.AccountID) string {
 }
 
 // encode appends the payload of one record for this session, in any view but batch. The caller holds mu.
-func (s *Session) encode(dst []byte, f *feed, rt *route, r *store.Record) []byte {
+func (s *Session) encode(dst []byte, f *feed, rt *route, r *store.Record, page *pageContext) []byte {
 	v := f.sel.View
 	if rt == &f.edits {
 		v = hooks.JSON
@@ -75,9 +75,9 @@ func (s *Session) encode(dst []byte, f *feed, rt *route, r *store.Record) []byte
 	case hooks.Line:
 		return view.Line(dst, r, s.lang, s.b, view.Own{Viewer: s.id.Account})
 	case hooks.CBOR:
-		return s.b.shared(r, true).Append(dst, s.receiver(r))
+		return s.b.shared(r, true).Append(dst, s.receiver(r, page))
 	}
-	return s.b.shared(r, false).Append(dst, s.receiver(r))
+	return s.b.shared(r, false).Append(dst, s.receiver(r, page))
 }
 
 // pageContext is what the records of one page need beside themselves; it is gathered without the session's lock.
@@ -104,13 +104,13 @@ func (s *Session) gather(log store.LogID, v hooks.View, base store.Seq, fresh, m
 }
 
 // receiver is what only this receiver's envelope says.
-func (s *Session) receiver(r *store.Record) view.Own {
+func (s *Session) receiver(r *store.Record, page *pageContext) view.Own {
 	o := view.Own{Viewer: s.id.Account}
-	if s.page.known && r.Kind.ByClient() && r.Op.Kind == store.OpNone && !r.Recalled {
-		o.Unread = s.page.marks.Unread(r.Seq, r.Sender)
+	if page.known && r.Kind.ByClient() && r.Op.Kind == store.OpNone && !r.Recalled {
+		o.Unread = page.marks.Unread(r.Seq, r.Sender)
 	}
-	if s.page.base+1 < r.Seq {
-		o.Withheld = store.Span{From: s.page.base + 1, To: r.Seq - 1}
+	if page.base+1 < r.Seq {
+		o.Withheld = store.Span{From: page.base + 1, To: r.Seq - 1}
 	}
 	return o
 }

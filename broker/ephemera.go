@@ -28,8 +28,12 @@ const (
 	maxAnswers = 256
 )
 
-func (e *ephemera) empty() bool {
-	return len(e.typing) == 0 && len(e.standing) == 0 && len(e.answers) == 0
+// news is where ephemera are collected. The caller holds mu.
+func (s *Session) news() *ephemera {
+	if s.ephemera == nil {
+		s.ephemera = &ephemera{}
+	}
+	return s.ephemera
 }
 
 func (e *ephemera) marks(log store.LogID, t hooks.Topic) {
@@ -44,7 +48,10 @@ func (e *ephemera) marks(log store.LogID, t hooks.Topic) {
 
 // takeEphemera moves what fits into the chunk. It unlocks mu to ask for marks.
 func (s *Session) takeEphemera(p *pump) {
-	e := &s.ephemera
+	e := s.ephemera
+	if e == nil {
+		return
+	}
 	for len(e.answers) > 0 && p.bytes < chunkBytes {
 		p.items = append(p.items, e.answers[0])
 		p.bytes += len(e.answers[0].Payload) + 64
@@ -74,8 +81,8 @@ func (s *Session) takeEphemera(p *pump) {
 		p.items = append(p.items, Item{Kind: ItemDelivery, Topic: rt.topic, Payload: payload, Identifiers: rt.ids})
 		p.bytes += len(payload) + len(rt.topic) + 8
 	}
-	if e.empty() {
-		*e = ephemera{}
+	if len(e.typing) == 0 && len(e.standing) == 0 && len(e.answers) == 0 {
+		s.ephemera = nil
 	}
 }
 
@@ -96,11 +103,15 @@ func (s *Session) live(topic string) (route, bool) {
 func (s *Session) tellTyping(topic string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.live(topic); !ok || s.ended || slices.Contains(s.ephemera.typing, topic) {
+	if _, ok := s.live(topic); !ok || s.ended {
 		return
 	}
-	if s.ephemera.typing = append(s.ephemera.typing, topic); len(s.ephemera.typing) > maxTyping {
-		s.ephemera.typing = s.ephemera.typing[1:]
+	e := s.news()
+	if slices.Contains(e.typing, topic) {
+		return
+	}
+	if e.typing = append(e.typing, topic); len(e.typing) > maxTyping {
+		e.typing = e.typing[1:]
 	}
 	s.wake()
 }
@@ -128,7 +139,7 @@ func (s *Session) tellMarks(e *store.Entry) {
 	if _, ok := s.live(topic); !ok || s.ended {
 		return
 	}
-	s.ephemera.marks(e.Mark.Log, t)
+	s.news().marks(e.Mark.Log, t)
 	s.wake()
 }
 
@@ -137,11 +148,12 @@ func (s *Session) tellMarks(e *store.Entry) {
 func (s *Session) Reply(topic string, payload, correlation []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended || len(s.ephemera.answers) >= maxAnswers {
+	e := s.news()
+	if s.ended || len(e.answers) >= maxAnswers {
 		return
 	}
 	rt, _ := s.live(topic)
-	s.ephemera.answers = append(s.ephemera.answers, Item{Kind: ItemDelivery, Topic: topic, Payload: payload,
+	e.answers = append(e.answers, Item{Kind: ItemDelivery, Topic: topic, Payload: payload,
 		Correlation: correlation, Identifiers: rt.ids})
 	s.wake()
 }

@@ -64,7 +64,7 @@ func (s *Session) Publish(p Publication, a Ack) {
 			packet = a.PacketID
 		}
 	}
-	pending, err := s.b.publish(s.id, t, cid, p, packet)
+	pending, err := s.b.publish(s.Identity(), t, cid, p, packet)
 	if err != nil {
 		s.refuse(a, t, err)
 		return
@@ -317,7 +317,7 @@ func (b *Broker) fire(s *Session, p Publication) {
 	if err != nil || t.Act != hooks.Typing {
 		return
 	}
-	if _, err := b.publish(s.id, t, "", p, 0); err != nil {
+	if _, err := b.publish(s.Identity(), t, "", p, 0); err != nil {
 		b.metrics.refused(err)
 	}
 }
@@ -345,7 +345,7 @@ func (s *Session) request(t hooks.Topic, p Publication, a Ack) {
 	body := bytes.Clone(p.Payload)
 	pending := store.NewPending()
 	s.b.wg.Go(func() {
-		answer := s.b.cfg.Requests.Request(s.b.life, s.id, t.Name, t.Sub, body)
+		answer := s.b.cfg.Requests.Request(s.b.life, s.Identity(), t.Name, t.Sub, body)
 		s.mu.Lock()
 		s.requests--
 		s.mu.Unlock()

@@ -19,7 +19,7 @@ type pump struct {
 	bytes   int
 	wrote   []wrote0
 	pending *store.Pending // what to wait for when nothing is due
-	waited  int            // control bytes taken
+	page    pageContext    // of the page being delivered
 }
 
 // wrote0 is a QoS 0 delivery in the chunk.
@@ -36,6 +36,7 @@ func (p *pump) reset() {
 	clear(p.items)
 	clear(p.wrote)
 	p.items, p.wrote, p.arena, p.bytes, p.pending = p.items[:0], p.wrote[:0], p.arena[:0], 0, nil
+	p.page = pageContext{}
 	if cap(p.arena) > 2*chunkBytes {
 		p.arena = make([]byte, 0, 4<<10)
 	}
@@ -79,7 +80,7 @@ func (b *Broker) pump(s *Session) {
 func (s *Session) step(p *pump) bool {
 	if s.takeLoading() {
 		if err := s.load(); err != nil {
-			s.b.log.Error("session not loaded", keyUser, s.id.Name, keyClient, s.client, keyErr, err)
+			s.b.log.Error("session not loaded", keyUser, s.id.Name, keyClient, s.id.client, keyErr, err)
 			s.stopPump(p)
 			s.link.Close(ErrStorage)
 			return false
@@ -118,7 +119,7 @@ func (s *Session) step(p *pump) bool {
 
 // idle reports whether nothing is due and no outcome is awaited. The caller holds mu.
 func (s *Session) idle() bool {
-	return !s.loading && len(s.control) == 0 && len(s.results) == 0 && s.ephemera.empty() &&
+	return !s.loading && len(s.control) == 0 && len(s.results) == 0 && s.ephemera == nil &&
 		len(s.resend) == 0 && !s.canFeed()
 }
 
@@ -139,7 +140,7 @@ func (s *Session) leave(p *pump) {
 	case <-p.kick:
 	default:
 	}
-	s.room.Broadcast()
+	s.signal()
 	p.reset()
 	pumps.Put(p)
 }
@@ -212,7 +213,7 @@ func (s *Session) takeControl(p *pump) {
 	if s.control = s.control[n:]; len(s.control) == 0 {
 		s.control = nil
 	}
-	s.room.Broadcast()
+	s.signal()
 }
 
 // takeResults takes the outcomes that are known, in order of arrival: one that is not known yet holds back the later
@@ -252,15 +253,15 @@ func (s *Session) takeResults(p *pump) {
 	if s.results = s.results[n:]; len(s.results) == 0 {
 		s.results = nil
 	}
-	s.room.Broadcast()
+	s.signal()
 }
 
 // pull reads a page of a log into the chunk. It unlocks mu while it reads.
 func (s *Session) pull(p *pump, f *feed) {
 	q := store.Query{Log: f.log, Viewer: s.id.Account, After: f.next, Upto: f.head, Bytes: chunkBytes - p.bytes}
-	free := s.window - len(s.out)
+	free := int(s.window) - len(s.out)
 	if f.bulk {
-		free -= s.window / 2
+		free -= int(s.window) / 2
 	}
 	q.Max = max(1, min(free, 64))
 	v, base, fresh, mine := f.sel.View, f.base, f.fresh, f.route.noLocal
@@ -274,7 +275,7 @@ func (s *Session) pull(p *pump, f *feed) {
 		about = s.gather(q.Log, v, base, fresh, mine)
 	}
 	s.mu.Lock()
-	s.page = about
+	p.page = about
 	if s.ended || s.feeds[f.log] != f { // unsubscribed meanwhile
 		f.next = f.head
 		return
@@ -294,14 +295,14 @@ func (s *Session) pull(p *pump, f *feed) {
 	}
 	if f.sel.View == hooks.Batch {
 		s.deliverBatch(p, f, page.Records, 0)
-		f.base = s.page.base
+		f.base = p.page.base
 	} else {
 		for _, r := range page.Records {
 			if s.full(f.bulk) || p.bytes >= chunkBytes {
 				return // f.next stands at what was taken; the rest is read again from the tail cache
 			}
 			s.deliver(p, f, r, 0)
-			f.next, f.base = r.Seq, s.page.base
+			f.next, f.base = r.Seq, p.page.base
 		}
 	}
 	f.next = max(f.next, page.Next)
@@ -315,7 +316,7 @@ func (s *Session) deliver(p *pump, f *feed, r *store.Record, id uint16) {
 		return
 	}
 	start := len(p.arena)
-	p.arena = s.encode(p.arena, f, rt, r)
+	p.arena = s.encode(p.arena, f, rt, r, &p.page)
 	s.send(p, f, rt, start, r.Seq, r.Seq, r.Expiry, id)
 }
 
@@ -331,13 +332,13 @@ func (s *Session) deliverBatch(p *pump, f *feed, records []*store.Record, id uin
 		}
 		if rt != &f.route {
 			start := len(p.arena)
-			p.arena = s.encode(p.arena, f, rt, r)
+			p.arena = s.encode(p.arena, f, rt, r, &p.page)
 			s.send(p, f, rt, start, r.Seq, r.Seq, r.Expiry, 0)
 			continue
 		}
-		items = append(items, view.Item{Shared: s.b.shared(r, true), Own: s.receiver(r)})
+		items = append(items, view.Item{Shared: s.b.shared(r, true), Own: s.receiver(r, &p.page)})
 		seqs = append(seqs, r.Seq)
-		s.page.base = r.Seq
+		p.page.base = r.Seq
 	}
 	s.sendBatch(p, f, items, seqs, id)
 }
@@ -361,7 +362,7 @@ func (s *Session) sendBatch(p *pump, f *feed, items []view.Item, seqs []store.Se
 
 // tooLarge reports whether a payload does not fit into what the client takes.
 func (s *Session) tooLarge(payload int, rt *route) bool {
-	return s.maxPacket > 0 && payload+len(rt.topic)+40+5*len(rt.ids) > s.maxPacket
+	return s.maxPacket > 0 && payload+len(rt.topic)+40+5*len(rt.ids) > int(s.maxPacket)
 }
 
 func (s *Session) expired(r *store.Record) bool {
@@ -373,7 +374,7 @@ func (s *Session) expired(r *store.Record) bool {
 func (s *Session) send(p *pump, f *feed, rt *route, start int, first, last store.Seq, expiry int64, id uint16) {
 	payload := p.arena[start:len(p.arena):len(p.arena)]
 	size := len(payload) + len(rt.topic)
-	s.page.base = last
+	p.page.base = last
 	if s.tooLarge(len(payload), rt) {
 		p.arena = p.arena[:start]
 		s.b.metrics.tooLarge.Inc()
@@ -436,7 +437,7 @@ func (s *Session) again(p *pump, e sent) {
 		return
 	}
 	n := len(p.items)
-	s.page = about
+	p.page = about
 	if err == nil && f.sel.View == hooks.Batch {
 		s.deliverBatch(p, f, page.Records, e.id)
 	} else if err == nil {

@@ -20,23 +20,21 @@ type Session struct {
 	link Link
 
 	// Fixed at Attach.
-	id        hooks.Identity
-	client    string
+	id        who
 	lang      view.Lang
-	remote    string
 	guest     bool // no device row: nothing outlives the connection
 	noEcho    bool
-	window    int // QoS 1 deliveries in flight
-	maxPacket int
+	window    int32 // QoS 1 deliveries in flight
+	maxPacket uint32
 	will      *Publication
 	slot      *slot
 	timer     *time.Timer // ends the session when its credentials expire
 	done      chan struct{}
 
 	hasQoS0 atomic.Bool // something written with QoS 0 is unconfirmed
-	room    *sync.Cond  // on mu; there is room in results or control again
 
 	mu       sync.Mutex
+	room     *sync.Cond // on mu, made by who waits: there is room in results or control again, or the pump has left
 	started  bool
 	ended    bool
 	loading  bool  // the pump has yet to look which logs are behind
@@ -57,11 +55,20 @@ type Session struct {
 	control  [][]byte
 	controlN int // bytes in control
 	results  []result
-	ephemera ephemera
+	ephemera *ephemera                // nil: none
 	released map[uint16]store.Receipt // QoS 2 identifiers of a guest
 	requests int                      // control requests under way
-	page     pageContext              // of the page that the pump is delivering
 	dirty    bool                     // in Broker.dirty
+}
+
+// who is what a session keeps of the identity; an idle phone pays for every byte.
+type who struct {
+	Account store.AccountID
+	Device  store.DeviceID
+	Name    string
+	client  string
+	expires int64 // Unix milliseconds, 0: never
+	token   [32]byte
 }
 
 // sent is a QoS 1 delivery in flight.
@@ -90,10 +97,17 @@ const (
 )
 
 // Identity is who is attached.
-func (s *Session) Identity() hooks.Identity { return s.id }
+func (s *Session) Identity() hooks.Identity {
+	id := hooks.Identity{Account: s.id.Account, Device: s.id.Device, Name: s.id.Name, ClientID: s.id.client,
+		NoEcho: s.noEcho, Guest: s.guest, Token: s.id.token}
+	if s.id.expires != 0 {
+		id.Expires = time.UnixMilli(s.id.expires)
+	}
+	return id
+}
 
 // ClientID is the client identifier, the assigned one if the client sent none.
-func (s *Session) ClientID() string { return s.client }
+func (s *Session) ClientID() string { return s.id.client }
 
 // Expiry is how many seconds the session outlives its connection.
 func (s *Session) Expiry() uint32 {
@@ -126,7 +140,7 @@ func (s *Session) Send(frame []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.controlN >= maxControlBytes && !s.ended {
-		s.room.Wait()
+		s.wait()
 	}
 	if s.ended {
 		return
@@ -136,12 +150,27 @@ func (s *Session) Send(frame []byte) {
 	s.wake()
 }
 
+// wait waits for signal. The caller holds mu.
+func (s *Session) wait() {
+	if s.room == nil {
+		s.room = sync.NewCond(&s.mu)
+	}
+	s.room.Wait()
+}
+
+// signal wakes who waits. The caller holds mu.
+func (s *Session) signal() {
+	if s.room != nil {
+		s.room.Broadcast()
+	}
+}
+
 // settle queues an outcome. It waits while 4,096 are unresolved.
 func (s *Session) settle(p *store.Pending, a Ack) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.results) >= maxResults && !s.ended {
-		s.room.Wait()
+		s.wait()
 	}
 	if s.ended {
 		return
@@ -263,7 +292,7 @@ func (s *Session) Heard() {
 
 // full reports whether the window is used up. The caller holds mu.
 func (s *Session) full(bulk bool) bool {
-	n, bytes := s.window, windowBytes
+	n, bytes := int(s.window), windowBytes
 	if bulk {
 		n, bytes = max(n/2, 1), bytes/2
 	}
@@ -311,7 +340,7 @@ func (s *Session) stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended = true
-	s.room.Broadcast()
+	s.signal()
 	if s.running {
 		select {
 		case s.work.kick <- struct{}{}:
