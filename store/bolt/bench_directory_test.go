@@ -3,6 +3,9 @@ package bolt
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -74,4 +77,49 @@ func fillAccounts(b *testing.B, d *directory, n int) {
 		_, err := d.CreateAccount(context.Background(), store.Account{Name: fmt.Sprintf("u%d", i)})
 		return err
 	})
+}
+
+// BenchmarkDirectoryReads is what is asked per message, among 200,000 users with 65 friends each (or as many as
+// HWANGSO_BENCH_USERS says): from the caches, and with caches far too small.
+func BenchmarkDirectoryReads(b *testing.B) {
+	users := 200_000
+	if n, err := strconv.Atoi(os.Getenv("HWANGSO_BENCH_USERS")); err == nil {
+		users = n
+	}
+	dir := b.TempDir()
+	if err := Load(context.Background(), Config{Dir: dir}, Seed{Users: users, Friends: 65, Password: "p"}, nil); err != nil {
+		b.Fatal(err)
+	}
+	d := testDirectoryFile(b, filepath.Join(dir, fileDirectory), directoryOptions{})
+	tiny := directoryOptions{CacheBytes: 1}
+	names := make([]string, users)
+	for i := range names {
+		names[i] = seedUser(i)
+	}
+	run := func(name string, among int, d *directory) {
+		b.Run(name+"/AccountByName", func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if _, err := d.AccountByName(names[i*7919%among]); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(name+"/HasEdge", func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				u := i * 7919 % among
+				has, err := d.HasEdge(store.EdgeFriend, store.AccountID(u+1), store.AccountID((u+20)%users+1))
+				if err != nil || !has {
+					b.Fatal(has, err)
+				}
+			}
+		})
+	}
+	run("cached", 10_000, d)
+	run("working set of all", users, d)
+	if err := d.Close(); err != nil {
+		b.Fatal(err)
+	}
+	run("uncached", users, testDirectoryFile(b, filepath.Join(dir, fileDirectory), tiny))
 }

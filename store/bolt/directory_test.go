@@ -9,7 +9,12 @@ import (
 
 func testDirectory(t testing.TB, dir string, opt directoryOptions) *directory {
 	t.Helper()
-	d, err := openDirectory(filepath.Join(dir, "directory"), opt)
+	return testDirectoryFile(t, filepath.Join(dir, "directory"), opt)
+}
+
+func testDirectoryFile(t testing.TB, path string, opt directoryOptions) *directory {
+	t.Helper()
+	d, err := openDirectory(path, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,5 +36,12 @@ func TestDirectory(t *testing.T) {
 func TestDirectoryTinyCache(t *testing.T) {
 	storetest.Directory(t, func(t testing.TB, dir string) storetest.DirectoryCloser {
 		return testDirectory(t, dir, directoryOptions{CacheBytes: cacheShards * 2000})
+	})
+}
+
+// The same through a whole store.
+func TestStoreDirectory(t *testing.T) {
+	storetest.Directory(t, func(t testing.TB, dir string) storetest.DirectoryCloser {
+		return testStore(t, Config{Dir: dir}, 0)
 	})
 }

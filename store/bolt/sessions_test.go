@@ -43,6 +43,13 @@ func TestSessionsBusyFlush(t *testing.T) {
 	})
 }
 
+// The same through a whole store.
+func TestStoreSessions(t *testing.T) {
+	storetest.Sessions(t, func(t testing.TB, dir string) storetest.SessionsCloser {
+		return testStore(t, Config{Dir: dir}, 0)
+	})
+}
+
 func cursorAt(seq store.Seq) store.Cursor { return store.Cursor{Below: seq, From: seq, Acked: seq} }
 
 // pendingDevices is how many devices' rows differ from memory.

@@ -444,7 +444,7 @@ func testFreshEdges(t *testing.T, d DirectoryCloser) {
 			}
 		})
 	}
-	for i := range 300 {
+	for i := range 60 {
 		setEdge(t, d, store.EdgeBlock, a, b, i%2 == 0, true)
 	}
 	close(done)
@@ -468,7 +468,7 @@ func testFreshAccounts(t *testing.T, d DirectoryCloser) {
 			}
 		}
 	})
-	for i := range 200 {
+	for i := range 60 {
 		a.Status = fmt.Sprint(i)
 		noError(t, d.SetAccount(t.Context(), a))
 		got, err := d.AccountByName("a")
@@ -594,8 +594,8 @@ func directoryModelTest(t *testing.T, open func(t testing.TB, dir string) Direct
 			store.EdgeFriend: {}, store.EdgeBlock: {},
 		},
 	}
-	for step := range 1500 {
-		if step%400 == 399 {
+	for step := range 800 {
+		if step%200 == 199 {
 			noError(t, d.Close())
 			d = open(t, dir)
 		}
