@@ -274,7 +274,11 @@ func TestCloseDuringSnapshot(t *testing.T) {
 		_, err := j.Snapshot(filepath.Join(t.TempDir(), "s"))
 		done <- err
 	}()
-	<-blocked
+	select {
+	case <-blocked:
+	case err := <-done:
+		t.Fatalf("Snapshot ended without a copy: %v", err)
+	}
 	fs.Thaw()
 	mustClose(t, j)
 	if err := <-done; !errors.Is(err, journal.ErrClosed) {

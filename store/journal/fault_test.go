@@ -69,6 +69,10 @@ func TestRefusedIsInvisible(t *testing.T) {
 					t.Errorf("End moved from %d to %d", confirmed, j.End())
 				}
 				expect(t, j, "one")
+				// The doubtful file is left behind before Append returns.
+				if segs := j.Segments(); len(segs) != 2 || segs[1].Base != confirmed {
+					t.Errorf("segments after the failure: %+v", segs)
+				}
 				// The same length again: stale frames would fit behind it.
 				if at := mustAppend(t, j, []byte("another 1")); at[0] != confirmed {
 					t.Errorf("positions go on at %d, not at %d", at[0], confirmed)
