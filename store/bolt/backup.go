@@ -150,7 +150,7 @@ func (m manifest) encode() []byte {
 
 func parseManifest(b []byte) (manifest, error) {
 	lines := bufio.NewScanner(bytes.NewReader(b))
-	if !lines.Scan() || lines.Text() != "hwangso-backup 1" {
+	if !bytes.HasSuffix(b, []byte("\n")) || !lines.Scan() || lines.Text() != "hwangso-backup 1" {
 		return nil, fmt.Errorf("%w: unknown manifest", ErrBackup)
 	}
 	var m manifest

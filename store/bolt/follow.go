@@ -23,6 +23,9 @@ func (l *logs) Follow(ctx context.Context, from store.Position) (store.Batch, er
 		if err := ctx.Err(); err != nil {
 			return store.Batch{}, err
 		}
+		if journal.Position(from) < l.journal.First() {
+			return store.Batch{}, &store.Error{Code: store.CodeTrimmed, Text: store.ErrTrimmed.Text}
+		}
 		b, wait, behind, closed := l.ring.get(journal.Position(from))
 		switch {
 		case closed:

@@ -344,12 +344,12 @@ func (l *logs) opsOf(st *logState, seq store.Seq) ([]logOp, error) {
 }
 
 func (l *logs) operateWith(st *logState, r *store.Record, viewer store.AccountID, ops []logOp) (*store.Record, error) {
-	if r.Op.Kind == store.OpEdit { // the text of an edit goes with its target
-		on, err := l.opsOf(st, r.Op.Target)
+	if r.Op.Kind == store.OpEdit {
+		gone, err := l.targetGone(st, r, viewer)
 		if err != nil {
 			return nil, err
 		}
-		if newest(on, r, viewer).kind == store.OpRecall {
+		if gone {
 			r = recalled(r)
 		}
 	}
@@ -368,6 +368,16 @@ func (l *logs) operateWith(st *logState, r *store.Record, viewer store.AccountID
 		return recalled(r), nil
 	}
 	return operated(r, op), nil
+}
+
+// targetGone reports whether an edit's target was recalled or removed by retention: the edit's text goes with it. With
+// the target its recall may have been removed too, so nobody could tell any more.
+func (l *logs) targetGone(st *logState, edit *store.Record, viewer store.AccountID) (bool, error) {
+	on, err := l.opsOf(st, edit.Op.Target)
+	if err != nil {
+		return false, err
+	}
+	return edit.Op.Target < st.snapshot().First || newest(on, edit, viewer).kind == store.OpRecall, nil
 }
 
 // newest picks the operation that the viewer sees on a record: a recall if there is one, else the newest edit. The

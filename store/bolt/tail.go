@@ -82,7 +82,7 @@ func operated(r, op *store.Record) *store.Record {
 
 func recalled(r *store.Record) *store.Record {
 	e := copyRecord(r)
-	e.Text, e.Extra, e.Recalled = nil, nil, true
+	e.Text, e.Extra, e.Recalled, e.Edited = nil, nil, true, 0
 	return e
 }
 
