@@ -15,6 +15,9 @@ import (
 // editTime is how long an author may edit or recall a message.
 const editTime = 24 * time.Hour
 
+// maxCorrelation is the longest MQTT 5 Correlation Data that can stand for a cid: 128 characters in base64url.
+const maxCorrelation = 96
+
 // maxRequests bounds the control requests of one session under way; a further one is refused with CodeTooMany.
 const maxRequests = 16
 
@@ -34,9 +37,14 @@ func (s *Session) Publish(p Publication, a Ack) {
 	if cid == "" && t.Place != hooks.API {
 		cid = string(p.Correlation)
 	}
-	if a.CID = cid; cid != "" && !hooks.ValidCID(cid) {
-		a.CID = base64.RawURLEncoding.EncodeToString([]byte(cid))
+	if cid != "" && !hooks.ValidCID(cid) { // any bytes can be Correlation Data; base64url is how everybody sees them
+		if len(cid) > maxCorrelation {
+			s.refuse(a, t, store.Bad("correlation data identifies the message and must be at most 96 bytes"))
+			return
+		}
+		cid = base64.RawURLEncoding.EncodeToString([]byte(cid))
 	}
+	a.CID = cid
 	if a.CID != "" {
 		s.mu.Lock()
 		_, a.Tell = s.live("reply/" + a.CID)
@@ -118,9 +126,6 @@ func (b *Broker) publish(id hooks.Identity, t hooks.Topic, cid string, p Publica
 	}
 	if len(p.Payload) > b.cfg.MaxMessage {
 		return nil, &store.Error{Code: store.CodeTooLarge, Text: "the message is larger than this server takes"}
-	}
-	if len(cid) > 128 {
-		return nil, store.Bad("correlation data used as an identifier must be at most 128 bytes")
 	}
 	d := store.Draft{Sender: id.Account, Device: id.Device, CID: cid, PacketID: packet, Need: store.RoleMember}
 	switch t.Act {

@@ -178,6 +178,27 @@ func TestCIDIsStoredOnce(t *testing.T) {
 	}
 }
 
+// Correlation Data is a cid, whatever its bytes.
+func TestCorrelationDataIsACID(t *testing.T) {
+	w := newWorld(t, "alice", "bob")
+	alice, bob := w.connect("alice", "a"), w.connect("bob", "b")
+	bob.subscribe("user/+/json")
+	for i := range 2 {
+		alice.s.Publish(Publication{Topic: "user/bob/text", Payload: []byte("x"), Correlation: []byte{0xff, 0, 0xfe}}, Ack{PacketID: uint16(i + 1), QoS: 1})
+	}
+	got := alice.wait(2, outcome)
+	if got[0].Err != nil || got[1].Err != nil || got[1].Receipt.Seq != 1 || !got[1].Receipt.Repeated || got[0].Ack.CID != "_wD-" {
+		t.Errorf("outcomes %+v", got)
+	}
+	if p := bob.deliveries(1)[0]; !strings.Contains(p, `"i":"_wD-"`) {
+		t.Errorf("delivered %s", p)
+	}
+	alice.s.Publish(Publication{Topic: "user/bob/text", Payload: []byte("x"), Correlation: make([]byte, 97)}, Ack{PacketID: 3, QoS: 1})
+	if it := alice.wait(3, outcome)[2]; store.CodeOf(it.Err) != store.CodeBad {
+		t.Errorf("97 bytes: %v", it.Err)
+	}
+}
+
 // A clean start skips what was not fetched, and confirms none of it: a push for it stays due.
 func TestCleanStartConfirmsNothing(t *testing.T) {
 	w := newWorld(t, "alice", "bob")
