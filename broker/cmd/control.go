@@ -1,12 +1,15 @@
 package cmd
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
-
-	"github.com/prometheus/client_golang/prometheus"
+	"path/filepath"
+	"time"
 
 	"github.com/hwangso/hwangso/broker/api"
-	"github.com/hwangso/hwangso/hooks"
+	"github.com/hwangso/hwangso/store"
 )
 
 // control is the control API as the server sees it: handlers for its listeners, and its end.
@@ -19,19 +22,116 @@ type control struct {
 }
 
 // control makes the control API of the server's broker.
-func (srv *server) control(auth *hooks.Authenticator, reg *prometheus.Registry) error {
+func (srv *server) control() error {
 	set := &srv.set
 	a, err := api.New(api.Config{
-		Broker: srv.broker, Auth: auth,
+		Broker: srv.broker, Auth: srv.auth,
 		Limits:  api.Limits{Group: set.maxGroup, Devices: set.maxDevices},
-		Version: Version(), Gatherer: reg,
+		Version: Version(), Gatherer: srv.reg,
 		PublicMetrics: set.admin == "" && set.https == "" && onlyLoopback(set.http),
-		Logger:        srv.log, Registerer: reg,
+		Logger:        srv.log, Registerer: srv.reg,
 	})
 	if err != nil {
 		return err
 	}
 	srv.broker.SetRequests(a)
-	srv.ctl = control{public: a.Public(), admin: a.Admin(), socket: a.Socket(), drain: a.Drain, close: a.Close}
+	socket := http.NewServeMux()
+	socket.Handle("/", a.Socket())
+	socket.HandleFunc("POST /local/backup", srv.serveBackup)
+	socket.HandleFunc("POST /local/rooms", srv.serveRooms)
+	socket.HandleFunc("POST /local/addresses", srv.serveAddresses)
+	srv.ctl = control{public: a.Public(), admin: a.Admin(), socket: socket, drain: a.Drain, close: a.Close}
 	return nil
+}
+
+// What follows is served to the operators' socket alone, because it is about this machine's files and addresses. The
+// commands are its only users, so it is no part of the API.
+
+type backupRequest struct {
+	Dir string `json:"dir"` // absolute
+}
+
+type backupAnswer struct {
+	Took time.Duration `json:"took_ns"`
+}
+
+func (srv *server) serveBackup(w http.ResponseWriter, r *http.Request) {
+	var in backupRequest
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&in); err != nil || !filepath.IsAbs(in.Dir) {
+		localAnswer(w, nil, store.Bad("dir must be the absolute path of a directory"))
+		return
+	}
+	began := time.Now()
+	if err := srv.store.Backup(r.Context(), in.Dir); err != nil {
+		srv.log.Error("backup failed", "err", err)
+		localAnswer(w, nil, err)
+		return
+	}
+	srv.log.Info("backup written", "took", time.Since(began))
+	localAnswer(w, backupAnswer{time.Since(began)}, nil)
+}
+
+type roomsRequest struct {
+	User string `json:"user"`
+}
+
+type roomsAnswer struct {
+	Rooms []roomLine `json:"rooms"`
+}
+
+type roomLine struct {
+	Room     string    `json:"room"`
+	Title    string    `json:"title"`
+	Role     string    `json:"role"`
+	Members  int       `json:"members"`
+	Messages store.Seq `json:"messages"`
+}
+
+// serveRooms lists the rooms a user is in.
+func (srv *server) serveRooms(w http.ResponseWriter, r *http.Request) {
+	var in roomsRequest
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&in); err != nil {
+		localAnswer(w, nil, store.Bad("the request is not JSON"))
+		return
+	}
+	u, err := srv.store.AccountByName(in.User)
+	if errors.Is(err, store.ErrNotFound) {
+		err = fmt.Errorf("there is no user %q", in.User)
+	}
+	out := roomsAnswer{Rooms: []roomLine{}}
+	var after store.LogID
+	for err == nil {
+		var refs []store.LogRef
+		if refs, err = srv.store.LogsOf(u.ID, after, 1000); err != nil || len(refs) == 0 {
+			break
+		}
+		for _, ref := range refs {
+			after = ref.ID
+			if ref.Key.Kind == store.LogRoom && ref.Me.Role != store.RoleNone {
+				out.Rooms = append(out.Rooms, roomLine{ref.Key.Name, ref.Title, ref.Me.Role.String(), ref.Members.Active, ref.Head})
+			}
+		}
+	}
+	localAnswer(w, out, err)
+}
+
+// serveAddresses tells what listens where: "mqtt" → "127.0.0.1:1883".
+func (srv *server) serveAddresses(w http.ResponseWriter, _ *http.Request) {
+	out := make(map[string]string, len(srv.addrs))
+	for name, addr := range srv.addrs {
+		out[name] = addr.String()
+	}
+	localAnswer(w, out, nil)
+}
+
+// localAnswer answers an operator at this machine, who is shown the whole chain of an error.
+func localAnswer(w http.ResponseWriter, v any, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	if err != nil {
+		code := int(store.CodeOf(err))
+		w.WriteHeader(code)
+		v = map[string]any{"code": code, "text": err.Error()}
+	}
+	// A client that has gone away needs no answer.
+	_ = json.NewEncoder(w).Encode(v)
 }

@@ -14,10 +14,17 @@
 // way, the data directory is closed last. The second signal ends the program at once; nothing acknowledged is lost
 // even then.
 //
+// # Operators' commands
+//
+// A command such as `hwangso user add` speaks HTTP over DATA/admin.sock to the server that runs. When none runs it
+// opens the data itself and calls the same handler in process. What is asked is the same in both cases.
+//
 // # Goroutines
 //
-//	who                  how many               ended by
-//	listener             one per address        shutdown
-//	HTTP server          its own                shutdown
-//	signal watcher       one                    the end of the command
+//	who               how many                              ended by
+//	listener          one per address, and the admin socket  shutdown
+//	standard input    one, with -stop-with-stdin             the end of the input, or of the program
+//	demo: output      two per server process, and its waiter  the end of the process
+//	demo: keys        one                                   the end of the input, or of the program
+//	demo: crash       one, after k, with the robot's writer  the end of the count
 package cmd

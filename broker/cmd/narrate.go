@@ -25,7 +25,7 @@ func newNarrator(out io.Writer, dir store.Directory) *narrator { return &narrato
 func (n *narrator) events() broker.Events {
 	return broker.Events{
 		Committed: n.committed,
-		Refused: n.refused,
+		Refused:   n.refused,
 		Attached: func(id hooks.Identity, present bool) {
 			how := "connected"
 			if present {

@@ -71,7 +71,9 @@ func serve(ctx context.Context, c command, args []string, io Streams) error {
 type server struct {
 	set    settings
 	log    *slog.Logger
+	reg    *prometheus.Registry
 	store  *bolt.Store
+	auth   *hooks.Authenticator
 	broker *broker.Broker
 	wire   *wire.Server
 	ctl    control
@@ -84,26 +86,37 @@ type server struct {
 }
 
 // start starts everything, or undoes what it has started.
-func start(ctx context.Context, set settings, log *slog.Logger, io Streams) (srv *server, err error) {
-	srv = &server{set: set, log: log, failed: make(chan error, 8), addrs: make(map[string]net.Addr)}
-	defer func() {
-		if err != nil {
-			stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			defer cancel()
-			err = errors.Join(err, srv.stop(stop))
-			srv = nil
-		}
-	}()
+func start(ctx context.Context, set settings, log *slog.Logger, io Streams) (*server, error) {
+	srv, err := open(ctx, set, log, io)
+	if err != nil {
+		return nil, err
+	}
+	if srv.wire, err = wire.New(set.wireConfig(log, srv.reg), srv.broker, srv.auth); err == nil {
+		err = srv.listen(ctx)
+	}
+	if err != nil {
+		return nil, srv.undo(ctx, err)
+	}
+	return srv, nil
+}
+
+// open starts a server that nobody can reach: storage, broker and control API, without listeners. Commands use it on
+// the data of a server that is not running.
+func open(ctx context.Context, set settings, log *slog.Logger, io Streams) (srv *server, err error) {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-
+	srv = &server{set: set, log: log, reg: reg, failed: make(chan error, 8), addrs: make(map[string]net.Addr)}
+	defer func() {
+		if err != nil {
+			srv, err = nil, srv.undo(ctx, err)
+		}
+	}()
 	began := time.Now()
 	if srv.store, err = bolt.Open(set.boltConfig(log, reg)); err != nil {
 		return srv, err
 	}
 	log.Info("data directory open", "dir", set.data, "took", time.Since(began).Round(time.Millisecond))
-	auth, err := set.authenticator(srv.store)
-	if err != nil {
+	if srv.auth, err = set.authenticator(srv.store); err != nil {
 		return srv, err
 	}
 	var events broker.Events
@@ -116,16 +129,14 @@ func start(ctx context.Context, set settings, log *slog.Logger, io Streams) (srv
 	}); err != nil {
 		return srv, err
 	}
-	if err = srv.control(auth, reg); err != nil {
-		return srv, err
-	}
-	if srv.wire, err = wire.New(set.wireConfig(log, reg), srv.broker, auth); err != nil {
-		return srv, err
-	}
-	if err = srv.listen(ctx); err != nil {
-		return srv, err
-	}
-	return srv, nil
+	return srv, srv.control()
+}
+
+// undo stops what has started of a server that cannot start, and returns why.
+func (srv *server) undo(ctx context.Context, why error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return errors.Join(why, srv.stop(ctx))
 }
 
 func onlyLoopback(addr string) bool {
