@@ -25,7 +25,8 @@ func (c Cursor) Ack(seq Seq) Cursor {
 	return c
 }
 
-// Skip starts deliveries after head without confirming what lies before it.
+// Skip starts deliveries after head without confirming what lies before it. A cursor remembers one hole: when it had
+// one already, what was confirmed above that counts as not confirmed again, because a push twice is better than none.
 func (c Cursor) Skip(head Seq) Cursor {
 	if c.Below >= c.From {
 		c.Below = max(c.Below, c.Acked)

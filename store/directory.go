@@ -15,27 +15,30 @@ const (
 // changes something is one atomic change, durable at return. Lists are ordered and paged; limits are checked inside
 // the change, so that concurrent calls cannot exceed them.
 type Directory interface {
-	// CreateAccount stores a new account and returns it with its number; CodeConflict if the name is taken.
+	// CreateAccount stores a new account and returns it with its number and its name in lower case; CodeConflict if the
+	// name is taken, CodeBad if it is not [A-Za-z0-9._~-]{1,64}.
 	CreateAccount(ctx context.Context, a Account) (Account, error)
-	// SetAccount replaces Display, Status, Language and State of an account.
+	// SetAccount replaces Display, Status, Language and State of an account; CodeNotFound if there is none.
 	SetAccount(ctx context.Context, a Account) error
-	// Account and AccountByName return an account or CodeNotFound. Cheap: they are asked per message.
+	// Account and AccountByName (in whatever case) return an account or CodeNotFound. Cheap: they are asked per message.
 	Account(id AccountID) (Account, error)
 	AccountByName(name string) (Account, error)
-	// Accounts lists accounts by number after the given one.
+	// Accounts lists accounts by number after the given one, at most max (0: 1,000).
 	Accounts(after AccountID, max int) ([]Account, error)
 
-	// PutDevice stores a device (new or changed). A new one beyond limit devices of the account is CodeFull; limit 0
-	// means none.
+	// PutDevice stores a device (new or changed), LastSeen to the hour. A new one beyond limit devices of the account
+	// is CodeFull; limit 0 means none. CodeNotFound if there is no such account.
 	PutDevice(ctx context.Context, d Device, limit int) error
 	Device(a AccountID, d DeviceID) (Device, error)
 	Devices(a AccountID) ([]Device, error)
-	// RemoveDevice removes the device and every token that opens only it.
+	// RemoveDevice removes the device, every token that opens only it, and its answers; CodeNotFound if there is
+	// neither.
 	RemoveDevice(ctx context.Context, a AccountID, d DeviceID) error
 
-	// PutToken stores a token, replacing one with the same hash.
+	// PutToken stores a token, replacing one with the same hash; CodeNotFound if there is no such account.
 	PutToken(ctx context.Context, t Token) error
-	// RotateToken replaces a token by another in one change; the old one ends at oldExpires (Unix milliseconds).
+	// RotateToken replaces a token by another of the same account in one change; the old one ends at oldExpires (Unix
+	// milliseconds, above 0) unless it ended earlier anyway. CodeNotFound if there is no old one.
 	RotateToken(ctx context.Context, old, replacement Token, oldExpires int64) error
 	// TokenByHash returns a token of the account (0: operators), CodeNotFound if there is none. It does not look at
 	// the expiry.
@@ -44,15 +47,16 @@ type Directory interface {
 	RemoveToken(ctx context.Context, a AccountID, hash [32]byte) error
 
 	// SetEdge adds or removes one directed edge; changed tells whether it moved. More than limit edges of a user are
-	// CodeFull; limit 0 means none.
+	// CodeFull; limit 0 means none. An edge to oneself is CodeBad, a new one to or from nobody CodeNotFound.
 	SetEdge(ctx context.Context, kind Edge, from, to AccountID, on bool, limit int) (changed bool, err error)
-	// HasEdge is asked per message: cheap.
+	// HasEdge is asked per message: cheap. A change acts on the next question after it returned.
 	HasEdge(kind Edge, from, to AccountID) (bool, error)
-	// Edges lists a user's edges by number after the given one.
+	// Edges lists a user's edges by number after the given one, at most max (0: 1,000).
 	Edges(kind Edge, from, after AccountID, max int) ([]AccountID, error)
 
 	// PutAnswer keeps the answer to a changing request of a device, at most 256 per device, the oldest going first.
-	// AnswerTo returns it, CodeNotFound if there is none or it is older than 24 hours.
+	// Time 0 is now. A Body over 4 KiB is CodeTooLarge. AnswerTo returns it, CodeNotFound if there is none or it is older
+	// than 24 hours.
 	PutAnswer(ctx context.Context, a AccountID, d DeviceID, request string, ans Answer) error
 	AnswerTo(a AccountID, d DeviceID, request string) (Answer, error)
 }

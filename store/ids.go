@@ -27,14 +27,14 @@ type Epoch uint32
 type Position uint64
 
 // DeviceOf derives the number of a device from its user's account and its MQTT client identifier. Two users may use
-// the same client identifier without meeting.
+// the same client identifier without meeting. It is never 0, which stands for no device.
 func DeviceOf(account AccountID, clientID string) DeviceID {
 	h := sha256.New()
 	var b [8]byte
 	binary.BigEndian.PutUint64(b[:], uint64(account))
 	h.Write(b[:])
 	h.Write([]byte(clientID))
-	return DeviceID(binary.BigEndian.Uint64(h.Sum(nil)))
+	return max(1, DeviceID(binary.BigEndian.Uint64(h.Sum(nil))))
 }
 
 func (a AccountID) String() string { return "a" + strconv.FormatUint(uint64(a), 10) }

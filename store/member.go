@@ -115,7 +115,8 @@ func (ms *Membership) Visible(viewer AccountID, r *Record) bool {
 
 // Apply returns the membership after a change that takes effect at the record with sequence seq (for changes without
 // a number: the head), leaving the receiver as it was. Joining shows records from seq on; leaving and being removed
-// show everything up to seq, the farewell included.
+// show everything up to seq, the farewell included. A change that has nothing to do (joining twice, leaving without
+// being in, an empty range) changes nothing but the version.
 func (ms *Membership) Apply(c Change, seq Seq, now int64) *Membership {
 	next := &Membership{Version: 1}
 	if ms != nil {
@@ -135,14 +136,16 @@ func (ms *Membership) Apply(c Change, seq Seq, now int64) *Membership {
 		if m.Role == RoleNone {
 			m.Since = now
 			m.Spans = append(append([]Span(nil), m.Spans...), Span{From: seq})
+			m.Role = max(c.Role, RoleMember)
 		}
-		m.Role = max(c.Role, RoleMember)
 	case ChangeLeave, ChangeRemove:
 		if found && next.Members[i].Role != RoleNone {
 			m := &next.Members[i]
 			m.Role = RoleNone
 			m.Spans = append([]Span(nil), m.Spans...)
-			m.Spans[len(m.Spans)-1].To = seq
+			if n := len(m.Spans); n > 0 {
+				m.Spans[n-1].To = seq
+			}
 		}
 	case ChangeRole:
 		if found && next.Members[i].Role != RoleNone && c.Role != RoleNone {
@@ -153,7 +156,7 @@ func (ms *Membership) Apply(c Change, seq Seq, now int64) *Membership {
 			next.Members[i].HiddenAt = seq
 		}
 	case ChangeDelete:
-		if found {
+		if found && c.From > 0 && c.From <= c.To {
 			next.Members[i].Deleted = addSpan(next.Members[i].Deleted, Span{c.From, c.To})
 		}
 	}
@@ -171,9 +174,9 @@ func addSpan(spans []Span, s Span) []Span {
 	placed := false
 	for _, o := range spans {
 		switch {
-		case o.To+1 < s.From:
+		case o.To < s.From-1: // not even touching; neither From is 0
 			out = append(out, o)
-		case s.To+1 < o.From:
+		case s.To < o.From-1:
 			if !placed {
 				out, placed = append(out, s), true
 			}

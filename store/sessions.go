@@ -9,7 +9,7 @@ type Sessions interface {
 	// of an older epoch are capped to the heads.
 	LoadSession(a AccountID, d DeviceID) (*Session, error)
 
-	// SaveSession replaces the row durably: new filters, a clean start, a session's end.
+	// SaveSession replaces the row durably: new filters, a clean start, a session's end. Epoch 0 is the current one.
 	SaveSession(ctx context.Context, s *Session) error
 
 	// PutCursors merges acknowledgements into the device's row without waiting for the disk: each given cursor's Acked
@@ -18,7 +18,8 @@ type Sessions interface {
 	// guest) it does nothing.
 	PutCursors(a AccountID, d DeviceID, cursors map[LogID]Cursor)
 
-	// PutDisconnect does the same and records the time of the disconnect and the deliveries in flight.
+	// PutDisconnect does the same and records the time of the disconnect and the deliveries in flight. Time 0 says that
+	// the device is connected again, so that its session does not expire.
 	PutDisconnect(a AccountID, d DeviceID, cursors map[LogID]Cursor, at int64, inflight []Inflight)
 
 	// DeleteSession removes the row durably (a removed device). No error if there is none.
