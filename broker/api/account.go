@@ -11,8 +11,8 @@ import (
 type accountMeOut struct {
 	Name     string     `json:"name" doc:"The identifier in topics."`
 	Display  string     `json:"display" doc:"The name shown."`
-	Status   string     `json:"status,omitempty"`
-	Language string     `json:"language,omitempty"`
+	Status   string     `json:"status,omitempty" doc:"A line about oneself."`
+	Language string     `json:"language,omitempty" doc:"BCP 47, of sentences the server says."`
 	Created  *time.Time `json:"created,omitempty"`
 	Device   string     `json:"device,omitempty" doc:"The asking device's id, if the request comes from one."`
 	Expires  *time.Time `json:"expires,omitempty" doc:"When the credentials of this request end; absent: never."`
@@ -36,8 +36,8 @@ type profileGetIn struct {
 }
 
 type profileOut struct {
-	Name     string `json:"name"`
-	Display  string `json:"display"`
+	Name     string `json:"name" doc:"The identifier in topics."`
+	Display  string `json:"display" doc:"The name shown."`
 	Status   string `json:"status,omitempty" doc:"Shown to those whom the user has as friends."`
 	Language string `json:"language,omitempty" doc:"Of one's own profile."`
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -33,6 +34,14 @@ type world struct {
 	socket *httptest.Server
 	tokens map[string]string // account tokens by user
 	ticks  atomic.Int64
+	full   bool // the disk, as a store finds it when it opens
+}
+
+func (w *world) space(string) (free, total uint64, err error) {
+	if w.full {
+		return 1, 100, nil
+	}
+	return 100, 100, nil
 }
 
 // now is a clock on which no two events have the same millisecond.
@@ -57,7 +66,7 @@ func (w *world) start(change ...func(*Config)) {
 		}
 	}
 	var err error
-	w.store, err = bolt.Open(bolt.Config{Dir: w.dir, SegmentBytes: 1 << 20, MinFree: -1, Now: w.now})
+	w.store, err = bolt.Open(bolt.Config{Dir: w.dir, SegmentBytes: 1 << 20, Now: w.now, FreeSpace: w.space})
 	must(err)
 	reg := prometheus.NewRegistry()
 	w.broker, err = broker.New(broker.Config{Store: w.store, Registerer: reg})
@@ -307,3 +316,6 @@ func want(t testing.TB, what string, got, want any) {
 		t.Fatalf("%s: got %s, want %s", what, g, x)
 	}
 }
+
+// say joins values with spaces.
+func say(v ...any) string { return strings.TrimSpace(fmt.Sprintln(v...)) }

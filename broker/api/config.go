@@ -40,6 +40,7 @@ type Limits struct {
 	Label   int           `json:"label"`   // characters of a device's or token's label; 64
 	Deleted int           `json:"deleted"` // separate ranges a user deleted for itself in one conversation; 1,000
 	Body    int           `json:"body"`    // bytes of a request; 128 KiB
+	AtOnce  int           `json:"at_once"` // requests of one user under way; 32
 	Grace   time.Duration `json:"-"`       // longest life of a rotated token; 7 days
 }
 
@@ -53,7 +54,7 @@ func (l *Limits) setDefaults() {
 	}{
 		{&l.Group, 500}, {&l.Rooms, 1000}, {&l.Friends, 10_000}, {&l.Blocks, 10_000}, {&l.Devices, hooks.DefaultDevices},
 		{&l.Tokens, 50}, {&l.Batch, 32}, {&l.Page, 200}, {&l.Title, 200}, {&l.Display, 64}, {&l.Status, 200},
-		{&l.Label, 64}, {&l.Deleted, 1000}, {&l.Body, 128 << 10},
+		{&l.Label, 64}, {&l.Deleted, 1000}, {&l.Body, 128 << 10}, {&l.AtOnce, 32},
 	} {
 		if *f.v == 0 {
 			*f.v = f.d
@@ -66,7 +67,7 @@ func (l *Limits) setDefaults() {
 
 func (l *Limits) validate() error {
 	for _, v := range []int{l.Group, l.Rooms, l.Friends, l.Blocks, l.Devices, l.Tokens, l.Batch, l.Page, l.Title, l.Display,
-		l.Status, l.Label, l.Deleted, l.Body, int(l.Grace)} {
+		l.Status, l.Label, l.Deleted, l.Body, l.AtOnce, int(l.Grace)} {
 		if v < 0 {
 			return errors.New("api: a limit is negative")
 		}
@@ -114,6 +115,7 @@ type API struct {
 	users     map[string]*operation
 	operators map[string]*operation
 	flights   flights
+	busy      busy
 	turns     turns
 
 	draining atomic.Bool
@@ -145,6 +147,7 @@ func New(cfg Config) (*API, error) {
 		signIns: make(chan hooks.Identity, 1024),
 	}
 	a.flights.by = make(map[flightKey]*flight)
+	a.busy.by = make(map[store.AccountID]int)
 	a.turns.init()
 	var err error
 	if a.metrics, err = newMetrics(cfg.Registerer); err != nil {

@@ -31,6 +31,23 @@ func (Envelope) Schema(huma.Registry) *huma.Schema {
 		Description: "A record as MQTT delivers it in the json view: s sequence, f sender, t time in Unix milliseconds, b body, k kind, x what happened …"}
 }
 
+// Object is a JSON object that is passed on as it is.
+type Object json.RawMessage
+
+// MarshalJSON returns the object as it came.
+func (o Object) MarshalJSON() ([]byte, error) { return o, nil }
+
+// UnmarshalJSON keeps the object as it comes.
+func (o *Object) UnmarshalJSON(b []byte) error {
+	*o = append((*o)[:0], b...)
+	return nil
+}
+
+// Schema describes the object for OpenAPI.
+func (Object) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true}
+}
+
 // The same for what does not exist and for what is not the asking user's.
 var (
 	errNoRoom = notFound("you have no such room")
@@ -52,42 +69,36 @@ func (p Conversation) topic() (hooks.Topic, error) {
 	return hooks.Topic{}, store.Bad("room or user is missing")
 }
 
-// find returns the conversation that a request names, if the user is or was in it.
-func (a *API) find(me store.AccountID, p Conversation) (store.LogInfo, error) {
+// find returns the conversation that a request names, if the user is or was in it, and what the user sees of its end.
+func (a *API) find(me store.AccountID, p Conversation) (info store.LogInfo, h heads, err error) {
 	t, err := p.topic()
 	if err != nil {
-		return store.LogInfo{}, err
+		return info, h, err
 	}
 	missing, key := errNoRoom, store.RoomKey(t.Name)
 	if t.Place == hooks.User {
 		missing = errNoTalk
 		peer, err := a.store.AccountByName(t.Name)
 		if store.CodeOf(err) == store.CodeNotFound {
-			return store.LogInfo{}, missing
+			return info, h, missing
 		}
 		if err != nil {
-			return store.LogInfo{}, fmt.Errorf("api: account: %w", err)
+			return info, h, fmt.Errorf("api: account: %w", err)
 		}
 		key = store.PairKey(me, peer.ID)
 	}
-	info, err := a.store.Find(key)
+	info, err = a.store.Find(key)
 	if store.CodeOf(err) == store.CodeNotFound || err == nil && info.Members.Find(me) == nil {
-		return store.LogInfo{}, missing
+		return info, h, missing
 	}
 	if err != nil {
-		return store.LogInfo{}, fmt.Errorf("api: find: %w", err)
+		return info, h, fmt.Errorf("api: find: %w", err)
 	}
-	if key.Kind == store.LogPair {
-		// Of a conversation in which the user may see nothing it does not learn that there is one.
-		h, err := a.heads(me, info)
-		if err != nil {
-			return store.LogInfo{}, err
-		}
-		if h.seen == 0 {
-			return store.LogInfo{}, missing
-		}
+	h, err = a.heads(me, info)
+	if err == nil && h.seen == 0 && key.Kind == store.LogPair {
+		err = missing // of a conversation in which it may see nothing the user does not learn that there is one
 	}
-	return info, nil
+	return info, h, err
 }
 
 // heads are what a user sees of a log's end.

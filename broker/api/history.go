@@ -10,9 +10,9 @@ import (
 
 type roomHistoryIn struct {
 	Conversation
-	Before store.Seq `json:"before,omitempty" doc:"Only older than this sequence; absent, as after is: the newest."`
-	After  store.Seq `json:"after,omitempty" doc:"Only newer than this sequence."`
-	Limit  int       `json:"limit,omitempty" doc:"Records of a page; absent: 50."`
+	Before store.Seq  `json:"before,omitempty" doc:"Only older than this sequence."`
+	After  *store.Seq `json:"after,omitempty" doc:"Only newer than this sequence; 0: from the beginning. Without before and after: the newest."`
+	Limit  int        `json:"limit,omitempty" doc:"Records of a page; absent: 50."`
 }
 
 type roomHistoryOut struct {
@@ -24,7 +24,7 @@ type roomHistoryOut struct {
 }
 
 func (a *API) roomHistory(_ context.Context, c *caller, in *roomHistoryIn) (*roomHistoryOut, error) {
-	if in.Before != 0 && in.After != 0 {
+	if in.Before != 0 && in.After != nil {
 		return nil, store.Bad("before and after do not go together")
 	}
 	limit, err := a.page(in.Limit, 50)
@@ -32,11 +32,7 @@ func (a *API) roomHistory(_ context.Context, c *caller, in *roomHistoryIn) (*roo
 		return nil, err
 	}
 	me := c.account.ID
-	info, err := a.find(me, in.Conversation)
-	if err != nil {
-		return nil, err
-	}
-	h, err := a.heads(me, info)
+	info, h, err := a.find(me, in.Conversation)
 	if err != nil {
 		return nil, err
 	}
@@ -50,8 +46,8 @@ func (a *API) roomHistory(_ context.Context, c *caller, in *roomHistoryIn) (*roo
 	}
 	var records []*store.Record
 	var base, next store.Seq // considered are (base, next]
-	if in.After != 0 {
-		base = max(in.After, low-1)
+	if in.After != nil {
+		base = max(*in.After, low-1)
 		records, next, err = a.forward(me, info.ID, base, h.seen, limit)
 	} else {
 		next = h.seen
@@ -63,7 +59,7 @@ func (a *API) roomHistory(_ context.Context, c *caller, in *roomHistoryIn) (*roo
 	if err != nil {
 		return nil, err
 	}
-	out := &roomHistoryOut{Items: make([]Envelope, 0, len(records)), Head: h.seen, After: max(next, in.After), More: next < h.seen}
+	out := &roomHistoryOut{Items: make([]Envelope, 0, len(records)), Head: h.seen, After: next, More: next < h.seen}
 	if base >= low {
 		out.Before = base + 1
 	}

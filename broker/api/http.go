@@ -67,7 +67,12 @@ func (a *API) handler(title string, table []operation, by map[string]*operation,
 	})
 	serveDocument(mux, docs.OpenAPI())
 	a.serveHealth(mux, metrics)
-	return http.NewCrossOriginProtection().Handler(mux)
+	// A browser sends basic credentials by itself, also for a page of somebody else.
+	guard := http.NewCrossOriginProtection()
+	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		writeProblem(w, 0, store.Forbidden("origin", "pages of another origin may not call this"), store.Account{})
+	}))
+	return guard.Handler(mux)
 }
 
 // serveHTTP runs one operation.

@@ -40,13 +40,13 @@ func (a *API) roomList(ctx context.Context, c *caller, in *roomListIn) (*roomLis
 	if err != nil {
 		return nil, err
 	}
-	out := &roomListOut{Rooms: []entry{}}
+	out, size := &roomListOut{Rooms: []entry{}}, 0
 	for i := range list {
 		l := &list[i]
 		if l.hidden() || l.Me.Role == store.RoleNone || !from.before(l) {
 			continue
 		}
-		if len(out.Rooms) == limit {
+		if len(out.Rooms) == limit || size > answerBytes {
 			break
 		}
 		e, err := a.entry(c.account.ID, l)
@@ -54,16 +54,17 @@ func (a *API) roomList(ctx context.Context, c *caller, in *roomListIn) (*roomLis
 			return nil, err
 		}
 		out.Rooms = append(out.Rooms, e)
+		size += len(e.Last)
 		out.Next = strconv.FormatInt(l.time, 36) + "." + l.key
 	}
-	if !a.goesOn(list, out.Next) {
+	if !goesOn(list, out.Next) {
 		out.Next = ""
 	}
 	return out, nil
 }
 
 // goesOn reports whether anything is listed after a place.
-func (a *API) goesOn(list []listed, next string) bool {
+func goesOn(list []listed, next string) bool {
 	from, err := placeAfter(next)
 	if err != nil || next == "" {
 		return false

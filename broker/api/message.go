@@ -21,7 +21,7 @@ type messageSendIn struct {
 	CID         string     `json:"cid,omitempty" doc:"The sender's own id of the message: a repeat gets the same sequence. Absent: one made from the request identifier."`
 	ReplyTo     store.Seq  `json:"reply_to,omitempty" doc:"The sequence of the message this one answers."`
 	Mentions    []string   `json:"mentions,omitempty" doc:"Members' identifiers; \"@all\" by moderators."`
-	Attachments []any      `json:"attachments,omitempty" doc:"Objects, as in the envelope's key a."`
+	Attachments []Object   `json:"attachments,omitempty" doc:"Objects, as in the envelope's key a."`
 	Expires     *time.Time `json:"expires,omitempty" doc:"Not delivered any more after this."`
 }
 
@@ -163,11 +163,7 @@ func (a *API) messageDelete(ctx context.Context, c *caller, in *messageDeleteIn)
 	if in.From == 0 || in.To < in.From {
 		return nil, store.Bad("from and to must be sequences, from not after to")
 	}
-	info, err := a.find(c.account.ID, in.Conversation)
-	if err != nil {
-		return nil, err
-	}
-	h, err := a.heads(c.account.ID, info)
+	info, h, err := a.find(c.account.ID, in.Conversation)
 	if err != nil {
 		return nil, err
 	}
@@ -211,11 +207,7 @@ func (a *API) readSet(ctx context.Context, c *caller, in *readSetIn) (*readSetOu
 	if in.Seq == 0 {
 		return nil, store.Bad("seq is missing: the sequence read up to")
 	}
-	info, err := a.find(c.account.ID, in.Conversation)
-	if err != nil {
-		return nil, err
-	}
-	h, err := a.heads(c.account.ID, info)
+	info, h, err := a.find(c.account.ID, in.Conversation)
 	if err != nil {
 		return nil, err
 	}
@@ -237,16 +229,12 @@ type readListOut struct {
 }
 
 func (a *API) readList(_ context.Context, c *caller, in *Conversation) (*readListOut, error) {
-	info, err := a.find(c.account.ID, *in)
+	info, h, err := a.find(c.account.ID, *in)
 	if err != nil {
 		return nil, err
 	}
 	if info.Members.Role(c.account.ID) == store.RoleNone {
 		return nil, errNoRoom
-	}
-	h, err := a.heads(c.account.ID, info)
-	if err != nil {
-		return nil, err
 	}
 	marks, err := a.store.Standing(info.ID)
 	if err != nil {

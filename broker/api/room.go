@@ -336,7 +336,7 @@ func (a *API) members(info store.LogInfo, after string, limit int) (*roomMembers
 }
 
 func (a *API) roomHide(ctx context.Context, c *caller, in *Conversation) (*none, error) {
-	info, err := a.find(c.account.ID, *in)
+	info, _, err := a.find(c.account.ID, *in)
 	if err != nil {
 		return nil, err
 	}

@@ -42,6 +42,12 @@ func (a *API) serve(ctx context.Context, table map[string]*operation, c *caller,
 	if err := a.admit(o, c); err != nil {
 		return nil, err
 	}
+	if o.scope == "" {
+		if !a.busy.enter(c.id.Account, a.limits.AtOnce) {
+			return nil, &store.Error{Code: store.CodeTooMany, Text: "too many requests at once: the limit is " + strconv.Itoa(a.limits.AtOnce), Retry: time.Second}
+		}
+		defer a.busy.leave(c.id.Account)
+	}
 	answer, err = a.carryOut(ctx, o, c, body)
 	if store.CodeOf(err) == store.CodeInternal {
 		a.log.Error("request failed", keyOp, name, keyErr, err)

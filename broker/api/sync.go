@@ -75,6 +75,7 @@ func (a *API) sync(ctx context.Context, c *caller, in *syncIn) (*syncOut, error)
 	if err != nil {
 		return nil, err
 	}
+	size := 0
 	for i := range list[:min(len(list), syncMost)] {
 		l := &list[i]
 		marks, err := a.store.Standing(l.ID)
@@ -87,7 +88,7 @@ func (a *API) sync(ctx context.Context, c *caller, in *syncIn) (*syncOut, error)
 		case has && had == state:
 		case !has && l.Me.Role == store.RoleNone && in.Token == "":
 			// Who begins hears nothing of rooms it has left.
-		case len(out.Rooms) == limit:
+		case len(out.Rooms) == limit || size > answerBytes:
 			if out.More = true; has {
 				next.rooms[key] = had
 			}
@@ -98,6 +99,7 @@ func (a *API) sync(ctx context.Context, c *caller, in *syncIn) (*syncOut, error)
 				return nil, err
 			}
 			out.Rooms = append(out.Rooms, e)
+			size += len(e.Last)
 		}
 		next.rooms[key] = state
 	}

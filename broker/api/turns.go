@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"sync"
 
 	"github.com/hwangso/hwangso/store"
 )
@@ -27,5 +28,29 @@ func (t *turns) take(ctx context.Context, id uint64) (done func(), err error) {
 		return func() { slot <- struct{}{} }, nil
 	case <-ctx.Done():
 		return nil, &store.Error{Code: store.CodeUnavailable, Text: "too much is being changed at once", Retry: store.ErrUnavailable.Retry, Err: ctx.Err()}
+	}
+}
+
+// busy counts the requests of each user that are under way. It costs nothing for a user without one.
+type busy struct {
+	mu sync.Mutex
+	by map[store.AccountID]int
+}
+
+func (b *busy) enter(a store.AccountID, limit int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.by[a] >= limit {
+		return false
+	}
+	b.by[a]++
+	return true
+}
+
+func (b *busy) leave(a store.AccountID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.by[a]--; b.by[a] == 0 {
+		delete(b.by, a)
 	}
 }
