@@ -3,7 +3,6 @@ package bolt
 import (
 	"context"
 	"fmt"
-	"sync"
 	"testing"
 
 	"github.com/hwangso/hwangso/store"
@@ -86,39 +85,4 @@ func TestFirst(t *testing.T) {
 	}
 	s = testStore(t, Config{Dir: dir, CacheBytes: -1}, 3)
 	check(s)
-}
-
-func BenchmarkAppend(b *testing.B) {
-	for _, callers := range []int{1, 500} {
-		for _, cid := range []bool{false, true} {
-			b.Run(fmt.Sprintf("callers=%d/cid=%v", callers, cid), func(b *testing.B) { benchmarkAppend(b, callers, cid) })
-		}
-	}
-}
-
-func benchmarkAppend(b *testing.B, callers int, cid bool) {
-	s := testStore(b, Config{Dir: b.TempDir()}, callers+1)
-	logs := make([]store.LogInfo, callers)
-	for i := range logs {
-		logs[i] = testPair(b, s, store.AccountID(i+1), store.AccountID(i+2))
-	}
-	text := make([]byte, 100)
-	b.ReportAllocs()
-	b.ResetTimer()
-	var wg sync.WaitGroup
-	for c := range callers {
-		wg.Go(func() {
-			for i := c; i < b.N; i += callers {
-				d := store.Draft{Log: logs[c].ID, Sender: store.AccountID(c + 1), Device: 9, Text: text, Need: store.RoleMember, Version: 1}
-				if cid {
-					d.CID = fmt.Sprint(i)
-				}
-				if _, err := s.Append(d).Result(); err != nil {
-					b.Error(err)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
 }
