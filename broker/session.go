@@ -201,10 +201,20 @@ func (s *Session) wake() {
 func (s *Session) Acked(id uint16) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	full := s.full(false) || s.full(true)
-	if s.acknowledge(id); full && len(s.ready) > 0 {
-		s.wake()
+	s.acknowledge(id)
+	for _, f := range s.ready {
+		if s.roomy(f.bulk) {
+			s.wake()
+			return
+		}
 	}
+}
+
+// roomy reports whether so much of the window is free that waking the pump is worth it: a quarter, so that a device
+// that is catching up gets full chunks and not a write for each acknowledgement. The caller holds mu.
+func (s *Session) roomy(bulk bool) bool {
+	n, bytes := s.limits(bulk)
+	return len(s.out) <= n-max(1, n/4) && s.outBytes <= bytes-bytes/4
 }
 
 // acknowledge takes a delivery out of flight. The caller holds mu.
@@ -292,11 +302,16 @@ func (s *Session) Heard() {
 
 // full reports whether the window is used up. The caller holds mu.
 func (s *Session) full(bulk bool) bool {
-	n, bytes := int(s.window), windowBytes
-	if bulk {
-		n, bytes = max(n/2, 1), bytes/2
-	}
+	n, bytes := s.limits(bulk)
 	return len(s.out) >= n || s.outBytes >= bytes
+}
+
+// limits are the window in deliveries and bytes; bulk may use half of it.
+func (s *Session) limits(bulk bool) (n, bytes int) {
+	if bulk {
+		return max(int(s.window)/2, 1), windowBytes / 2
+	}
+	return int(s.window), windowBytes
 }
 
 // saveCursors gives the store what was acknowledged since the last time, and forgets feeds with nothing left to do.
