@@ -25,7 +25,7 @@ type Config struct {
 	MaxExpiry                time.Duration // longest session expiry an MQTT 5 client gets, and that of a 3.x session that is not clean; whole seconds
 	ReceiveMaximum           uint16        // unacknowledged QoS 1 and 2 publishes an MQTT 5 client may have under way, at least 1
 	TopicAliasMaximum        uint16        // aliases an MQTT 5 client may set, 0: none
-	PacketRate               float64       // packets read per second and connection in the long run; 0: no limit. Above it reading pauses
+	PacketRate               float64       // packets read per second and connection in the long run, acknowledgements not counted; 0: no limit. Above it reading pauses
 	PacketBurst              int           // packets that may arrive at once before PacketRate counts
 	SendBuffer               int           // bytes of the kernel's send buffer; 0: the system's default
 	ServerReference          string        // where MQTT 5 clients are sent at shutdown; "": nowhere
@@ -49,8 +49,8 @@ func Default() Config {
 		MaxExpiry:                30 * 24 * time.Hour,
 		ReceiveMaximum:           1024,
 		TopicAliasMaximum:        16,
-		PacketRate:               20_000,
-		PacketBurst:              20_000,
+		PacketRate:               50_000,
+		PacketBurst:              50_000,
 		SendBuffer:               64 << 10,
 	}
 }

@@ -164,7 +164,7 @@ var errKeepAlive = &protocolError{reasonKeepAlive, "nothing arrived for one and 
 // packets handles every complete packet that has arrived.
 func (c *conn) packets() error {
 	data := c.in.data()
-	at, count := 0, 0
+	at, count, paid := 0, 0, 0
 	var err error
 	c.in.need = 0
 	for at < len(data) {
@@ -182,6 +182,9 @@ func (c *conn) packets() error {
 		}
 		packet := data[at : at+header+body : at+header+body]
 		at += len(packet)
+		if t := packet[0] >> 4; t != typePuback && t != typePubrec && t != typePubcomp {
+			paid++ // acknowledgements are as many as the deliveries, which the window bounds
+		}
 		if err = c.packet(packet[0], packet[header:]); err != nil {
 			break
 		}
@@ -195,8 +198,8 @@ func (c *conn) packets() error {
 		}
 		return err
 	}
-	if c.connected && count > 0 {
-		c.pace(count)
+	if c.connected && paid > 0 {
+		c.pace(paid)
 	}
 	return nil
 }

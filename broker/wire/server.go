@@ -171,7 +171,7 @@ func (s *Server) all() []*conn {
 
 // add takes a connection in, or says which limit it is over. serve must follow: add counts it in wg.
 func (s *Server) add(nc net.Conn, t transport) (c *conn, refused string) {
-	c = &conn{srv: s, transport: t, remote: nc.RemoteAddr().String(), heard: s.now()}
+	c = &conn{srv: s, transport: t, remote: remoteOf(nc), heard: s.now()}
 	c.sock = socket{Conn: nc, c: c}
 	prefix := addressOf(nc.RemoteAddr())
 
@@ -214,6 +214,14 @@ func (s *Server) remove(c *conn) {
 	s.mu.Unlock()
 	s.metrics.openBy[c.transport].Dec()
 	s.wg.Done()
+}
+
+// remoteOf is the client's address for the log.
+func remoteOf(nc net.Conn) string {
+	if a := nc.RemoteAddr(); a != nil {
+		return a.String()
+	}
+	return "unknown"
 }
 
 // addressOf is what the limit per address counts by. Whoever has an IPv6 network has 2^64 addresses.
