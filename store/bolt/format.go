@@ -133,8 +133,9 @@ func openFormat(cfg Config) (f format, master [32]byte, err error) {
 		}
 		return f, master, writeFormat(cfg.Dir, f)
 	}
-	if f.key != fingerprint {
-		return f, master, fmt.Errorf("%w: it was sealed with the key %s, %s holds %s", ErrFormat, f.key, cfg.KeyFile, fingerprint)
+	if f.key == fingerprint {
+		f, err = migrate(cfg.Dir, f, migrations)
+		return f, master, err
 	}
-	return f, master, nil
+	return f, master, fmt.Errorf("%w: it was sealed with the key %s, %s holds %s", ErrFormat, f.key, cfg.KeyFile, fingerprint)
 }
