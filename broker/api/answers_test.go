@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/hwangso/hwangso/broker"
 	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/store"
 )
@@ -44,6 +45,22 @@ func TestRepeatedRequest(t *testing.T) {
 	for _, bad := range []string{"a b", strings.Repeat("x", 65), "a/b"} {
 		w.as("alice", 400, "contact.list", nil, "Idempotency-Key", bad)
 	}
+}
+
+// TestOverMQTT: a request that a device publishes is answered on its reply topic with the bytes of HTTP.
+func TestOverMQTT(t *testing.T) {
+	w := newWorld(t)
+	w.users("alice")
+	w.as("alice", 200, "room.create", obj{"room": "lobby"})
+	l := w.connect("alice", "phone")
+	for _, op := range []string{"room.list", "contact.list"} {
+		l.session.Publish(broker.Publication{Topic: "api/" + op + "/r1"}, broker.Ack{PacketID: 1, QoS: 1})
+		it := <-l.replies
+		want(t, "topic", it.Topic, "reply/r1")
+		want(t, "answer", string(it.Payload), string(do(t, w.public.URL, op, "Bearer "+w.tokens["alice"], nil).raw))
+	}
+	l.session.Publish(broker.Publication{Topic: "api/room.history/r2", Payload: []byte(`{"room":"x"}`)}, broker.Ack{PacketID: 2, QoS: 1})
+	want(t, "refusal", string((<-l.replies).Payload), `{"code":404,"error":"not_found","text":"you have no such room","retry_ms":0}`)
 }
 
 // TestRepeatAfterRestart: the answer outlives the process.

@@ -245,15 +245,15 @@ type link struct {
 	session *broker.Session
 	closed  chan struct{}
 	why     error
-	items   []broker.Item
+	replies chan broker.Item // what came on reply/
 }
 
 func (l *link) Write(items []broker.Item) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	for _, it := range items {
-		it.Payload = bytes.Clone(it.Payload)
-		l.items = append(l.items, it)
+		if strings.HasPrefix(it.Topic, "reply/") {
+			it.Payload = bytes.Clone(it.Payload)
+			l.replies <- it
+		}
 	}
 	return nil
 }
@@ -281,7 +281,7 @@ func (w *world) connect(user, client string) *link {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	l := &link{closed: make(chan struct{})}
+	l := &link{closed: make(chan struct{}), replies: make(chan broker.Item, 16)}
 	s, _, err := w.broker.Attach(w.t.Context(), broker.Connect{Identity: id, Expiry: 3600}, l)
 	if err != nil {
 		w.t.Fatal(err)

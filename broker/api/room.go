@@ -214,27 +214,37 @@ func (a *API) roomRole(ctx context.Context, c *caller, in *roomRoleIn) (*none, e
 	switch {
 	case err != nil || now == store.RoleNone:
 		return nil, errNoMember
-	case now == role:
-		return &none{}, nil
-	case u.ID == me:
+	case now != role && u.ID == me:
 		return nil, store.Bad("an owner makes somebody else owner, or leaves")
-	}
-	if err := a.change(ctx, c, &info, store.Change{Kind: store.ChangeRole, Account: u.ID, Role: role}, store.RoleOwner); err != nil {
-		return nil, err
-	}
-	if role == store.RoleOwner {
-		for i := range info.Members.Members { // one owner
-			m := info.Members.Members[i]
-			if m.Role != store.RoleOwner || m.Account == u.ID {
-				continue
-			}
-			if err := a.change(ctx, c, &info, store.Change{Kind: store.ChangeRole, Account: m.Account, Role: store.RoleModerator}, store.RoleOwner); err != nil {
-				return nil, err
-			}
-			break
+	case now != role:
+		if err := a.change(ctx, c, &info, store.Change{Kind: store.ChangeRole, Account: u.ID, Role: role}, store.RoleOwner); err != nil {
+			return nil, err
 		}
 	}
+	if role == store.RoleOwner && u.ID != me {
+		return &none{}, a.soleOwner(ctx, c, &info, u.ID)
+	}
 	return &none{}, nil
+}
+
+// soleOwner makes every other owner a moderator, the caller last: it needs to be one for the others. A hand-over that a
+// crash has cut in two is finished by repeating it.
+func (a *API) soleOwner(ctx context.Context, c *caller, info *store.LogInfo, owner store.AccountID) error {
+	var others []store.AccountID
+	for _, m := range info.Members.Members {
+		if m.Role == store.RoleOwner && m.Account != owner && m.Account != c.account.ID {
+			others = append(others, m.Account)
+		}
+	}
+	if info.Members.Role(c.account.ID) == store.RoleOwner {
+		others = append(others, c.account.ID)
+	}
+	for _, o := range others {
+		if err := a.change(ctx, c, info, store.Change{Kind: store.ChangeRole, Account: o, Role: store.RoleModerator}, store.RoleOwner); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 var errNoMember = notFound("the room has no such member")

@@ -65,6 +65,33 @@ func TestRoomLife(t *testing.T) {
 	}
 }
 
+// TestHandOver: a room has one owner after a hand-over, also after one that was cut in two.
+func TestHandOver(t *testing.T) {
+	w := newWorld(t)
+	w.users("alice", "bob", "carol")
+	w.op(200, "room.create", obj{"room": "r", "owner": "alice", "members": []string{"bob", "carol"}})
+	roles := func() string {
+		return fmt.Sprint(w.op(200, "room.members", obj{"room": "r"})["members"])
+	}
+	w.as("alice", 400, "room.role", obj{"room": "r", "user": "alice", "role": "member"})
+	w.as("alice", 404, "room.role", obj{"room": "r", "user": "nobody", "role": "member"})
+	w.as("alice", 200, "room.role", obj{"room": "r", "user": "bob", "role": "owner"})
+	after := "[map[display:alice name:alice role:moderator] map[display:bob name:bob role:owner] map[display:carol name:carol role:member]]"
+	want(t, "roles", roles(), after)
+	w.as("alice", 403, "room.role", obj{"room": "r", "user": "alice", "role": "owner"})
+
+	info, err := w.store.Find(store.RoomKey("r"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := store.Change{Kind: store.ChangeRole, Account: w.account("alice").ID, Role: store.RoleOwner}
+	if _, err := w.store.Append(store.Draft{Log: info.ID, Kind: store.KindSystem, Change: half}).Result(); err != nil {
+		t.Fatal(err)
+	}
+	w.as("alice", 200, "room.role", obj{"room": "r", "user": "bob", "role": "owner"})
+	want(t, "roles", roles(), after)
+}
+
 // TestOwnerLeaves: the longest-standing moderator takes over, else the longest-standing member, else nobody.
 func TestOwnerLeaves(t *testing.T) {
 	m := func(a store.AccountID, r store.Role, since int64) store.Member {
