@@ -35,9 +35,10 @@ type CheckReport struct {
 }
 
 // Check verifies the data directory of a server that is not running: every frame of the journal, that each log's
-// sequences follow each other, that operations, marks and members fit, the structure of the bolt files, and that the
-// index says what the journal says. Like a start of the server it drops an append that a crash cut short and brings the
-// index up to date; it needs no key. What is wrong goes to opt.Finding and is counted; the error is one of checking.
+// sequences follow each other, that operations, marks and members fit, the structure and rows of the bolt files, and
+// that the index says what the journal says. Like a start of the server it drops an append that a crash cut short and
+// brings the index up to date; it needs no key. What is wrong goes to opt.Finding and is counted; the error is one of
+// checking.
 func Check(ctx context.Context, dir string, opt CheckOptions) (CheckReport, error) {
 	c := &checker{ctx: ctx, dir: dir, opt: opt, logs: make(map[store.LogID]*checkedLog)}
 	lock, err := lockDir(dir)
@@ -141,8 +142,20 @@ func (c *checker) boltFiles() error {
 			continue
 		}
 		err = db.View(func(tx *bbolt.Tx) error {
+			whole := true
 			for err := range tx.Check() {
+				whole = false
 				c.found("%s: %v", name, err)
+			}
+			if !whole {
+				return nil // rows of a broken tree cannot be walked safely
+			}
+			rows := rowCheck{tx, func(format string, args ...any) { c.found(name+": "+format, args...) }}
+			switch name {
+			case fileDirectory:
+				rows.directory()
+			case fileState:
+				rows.state()
 			}
 			return nil
 		})

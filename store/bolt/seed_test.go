@@ -162,6 +162,12 @@ func TestLoad(t *testing.T) {
 		t.Fatalf("%+v, %v", a, err)
 	}
 	checkHistory(t, st, s)
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r := checkDir(t, dir, false); r.Messages < int64(s.Messages) {
+		t.Fatalf("%+v", r)
+	}
 }
 
 // checkHistory reads everything back through members' eyes.
