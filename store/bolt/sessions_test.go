@@ -405,3 +405,22 @@ func BenchmarkPutCursors(b *testing.B) {
 		s.PutCursors(k.account, k.device, map[store.LogID]store.Cursor{store.LogID(i%n*35 + 1): cursorAt(seq)})
 	}
 }
+
+// BenchmarkExpireSessions is asking when nothing is due, among many sessions: it must not depend on how many there are.
+func BenchmarkExpireSessions(b *testing.B) {
+	for _, n := range []int{1000, 30_000} {
+		b.Run(fmt.Sprintf("sessions=%d", n), func(b *testing.B) {
+			s := testSessions(b, b.TempDir(), sessionsOptions{})
+			perSecondN(b, n, 500, func(i int) error {
+				sess := benchSession(i)
+				sess.Disconnected = int64(i%2) * 1_700_000_000_000
+				return s.SaveSession(context.Background(), sess)
+			})
+			for b.Loop() {
+				if n, err := s.ExpireSessions(context.Background(), 1_700_000_000_000, 0); n != 0 || err != nil {
+					b.Fatal(n, err)
+				}
+			}
+		})
+	}
+}
