@@ -53,12 +53,15 @@ var graph = []arrows{
 	{"store/storetest", []string{"store"}, nil,
 		"the contract as tests: it must judge every implementation, so it knows none"},
 	{"store/bolt", []string{"store", "store/journal"}, []string{modBbolt, modPrometheus, modSys},
-		"the embedded implementation, and the one place that names modBbolt: another engine replaces this package alone"},
+		"the embedded implementation, and the one place that names bbolt: another engine replaces this package alone"},
 
 	{"hooks", []string{"store", "store/policy"}, []string{modJWT},
 		"who, where and may: asked by every transport, so it knows none, and no MQTT packet"},
 	{"hooks/mochihook", []string{"hooks", "store", "store/policy"}, []string{modMochi},
 		"the same offered to a plain mochi server; it names mochi because that is what it is for"},
+
+	{"internal/tty", nil, []string{modSys},
+		"single keys from a terminal, for the demo and the chat example: below both"},
 
 	{"broker/view", []string{"hooks", "store"}, []string{modCBOR},
 		"encodings as pure functions; CBOR is spelled here and nowhere else"},
@@ -69,7 +72,7 @@ var graph = []arrows{
 	{"broker/api", []string{"broker", "broker/view", "hooks", "store"}, []string{modHuma, modPrometheus},
 		"control operations over any store: HTTP and OpenAPI are spelled here"},
 	{"broker/cmd", []string{"broker", "broker/api", "broker/view", "broker/wire", "hooks", "store", "store/bolt",
-		"examples/chat/client", "examples/chat/terminal"}, []string{modPrometheus, modSys},
+		"examples/chat/client", "examples/chat/terminal", "internal/tty"}, []string{modPrometheus, modSys},
 		"main's other half: it chooses the implementations, and offers the chat example as a command"},
 	{".", []string{"broker/cmd"}, nil,
 		"main runs the program and nothing else, so that tests can run it too"},
@@ -78,10 +81,8 @@ var graph = []arrows{
 		"somebody's own program is a main of its own: it chooses the implementations"},
 	{"examples/mochi", []string{"hooks", "hooks/mochihook", "store", "store/bolt"}, []string{modMochi},
 		"a plain mochi server with our users: nothing of the broker in it"},
-	{"examples/chat/...", []string{"examples/chat/..."}, []string{modPaho, modSys},
+	{"examples/chat/...", []string{"examples/chat/...", "internal/tty"}, []string{modPaho},
 		"a client, as somebody else would write it: no package of the server, so that it proves the protocol"},
-	{"examples/iot/...", []string{"examples/iot/..."}, []string{modPaho},
-		"a client too"},
 	{"examples/swarm/...", []string{"examples/swarm/..."}, []string{modWebsocket, modSys},
 		"measures any MQTT broker, so it must not share code with ours: a mistake would hide on both sides"},
 }
