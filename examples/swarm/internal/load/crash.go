@@ -30,7 +30,8 @@ type Crash struct {
 	Redelivered  uint64 `json:"redelivered"`  // came again under the same one, or flagged DUP
 	Gaps         uint64 `json:"gaps"`         // sequence numbers that never came between others
 	OutOfOrder   uint64 `json:"out_of_order"`
-	Sequenced    bool   `json:"sequenced"` // sequence numbers were seen
+	Misplaced    uint64 `json:"stored_out_of_order"` // of these, by their sequence numbers
+	Sequenced    bool   `json:"sequenced"`           // sequence numbers were seen
 }
 
 func (c *Crash) write(line func(string, string, ...any)) {
@@ -41,7 +42,11 @@ func (c *Crash) write(line func(string, string, ...any)) {
 	if c.Sequenced {
 		gaps = fmt.Sprintf("gaps %d", c.Gaps)
 	}
-	line("checked", "stored twice %d, redelivered %d, out of order %d, %s", c.StoredTwice, c.Redelivered, c.OutOfOrder, gaps)
+	order := fmt.Sprint(c.OutOfOrder)
+	if c.Misplaced > 0 {
+		order += fmt.Sprintf(" (%d stored so)", c.Misplaced)
+	}
+	line("checked", "stored twice %d, redelivered %d, out of order %s, %s", c.StoredTwice, c.Redelivered, order, gaps)
 }
 
 // crash: writer i writes to user 2i+1 over however many crashes; a persistent
@@ -243,6 +248,7 @@ func (k *crashRun) collect(r *Report) {
 		c.StoredTwice += rd.twice
 		c.Redelivered += rd.again
 		c.OutOfOrder += rd.stream.OutOfOrder()
+		c.Misplaced += rd.misplaced
 		c.Gaps += rd.gaps()
 		c.Sequenced = c.Sequenced || rd.sequenced
 		r.Strays += rd.stream.Unsent(uint64(w.next)) + rd.strays

@@ -3,6 +3,8 @@
 package load
 
 import (
+	"bytes"
+	"fmt"
 	"testing"
 )
 
@@ -82,6 +84,43 @@ func TestCrashFindsWhatIsStoredTwice(t *testing.T) {
 	// And the server's own log agrees.
 	if c := r.Crash; uint64(b.stored()) != c.Found+c.StoredTwice {
 		t.Errorf("stored %d, found %d + %d twice", b.stored(), c.Found, c.StoredTwice)
+	}
+}
+
+// TestCrashTellsStoredFromDeliveredOrder: swapped in the log is the store's
+// fault, swapped on the way is not.
+func TestCrashTellsStoredFromDeliveredOrder(t *testing.T) {
+	for _, stored := range []bool{true, false} {
+		b := newFaulty(t)
+		b.chat = true
+		var held entry
+		b.keep = func(_ string, n int, e entry) []entry {
+			seq := func(s int) entry {
+				e.payload = append(fmt.Appendf(nil, `{"s":%d,`, s), e.payload[bytes.IndexByte(e.payload, ',')+1:]...)
+				return e
+			}
+			switch {
+			case n == 10 && stored: // 10 comes behind 11, in the log too
+				held = seq(12)
+				return nil
+			case n == 10:
+				held = seq(11)
+				return nil
+			case n == 11 && stored:
+				return []entry{seq(11), held}
+			case n == 11:
+				return []entry{seq(12), held}
+			}
+			return []entry{seq(n + 1)}
+		}
+		r := swarm(t, "crash", "-addr", b.addr(), "-target", "hwangso", "-n", "2", "-time", "200ms")
+		want := uint64(0)
+		if stored {
+			want = 2
+		}
+		if c := r.Crash; c.OutOfOrder != 2 || c.Misplaced != want || c.Gaps != 0 {
+			t.Errorf("stored %v: %+v", stored, c)
+		}
 	}
 }
 

@@ -20,6 +20,8 @@ type reader struct {
 	twice  uint64
 	again  uint64
 	strays uint64
+	// Of the stream's out of order ones, stored in that order.
+	misplaced uint64
 
 	sequenced bool
 	lowest    uint64
@@ -38,7 +40,7 @@ func (r *reader) Acked(*engine.Conn, byte, uint16, byte) {}
 
 // Publish implements engine.Handler.
 func (r *reader) Publish(_ *engine.Conn, m *packet.Publish) {
-	seq := sequence(m.Payload)
+	seq, before := sequence(m.Payload), r.highest
 	if seq > 0 {
 		r.sequenced = true
 		if r.lowest == 0 || seq < r.lowest {
@@ -58,7 +60,11 @@ func (r *reader) Publish(_ *engine.Conn, m *packet.Publish) {
 		r.strays++
 		return
 	}
-	first := r.stream.Seen(uint64(st.number)) != check.Doubled
+	verdict := r.stream.Seen(uint64(st.number))
+	first := verdict != check.Doubled
+	if verdict == check.OutOfOrder && seq > before {
+		r.misplaced++ // not only delivered late: its place in the log is behind a later one's
+	}
 	if first {
 		r.shard.n.delivered++
 		for len(r.bySeq) <= int(st.number) && seq > 0 && st.number < maxNumber {
