@@ -424,3 +424,30 @@ func BenchmarkExpireSessions(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkSaveStorm: 15,000 devices out of 200,000 with a row come at once and subscribe; then their cursors are
+// flushed.
+func BenchmarkSaveStorm(b *testing.B) {
+	const rows, storm = 200_000, 15_000
+	flushed := make(chan int, 1000)
+	s := testSessions(b, b.TempDir(), sessionsOptions{Every: time.Millisecond, Flushed: func(n int, err error) { flushed <- n }})
+	save := func(i int) error { return s.SaveSession(context.Background(), benchSession(i)) }
+	perSecondN(b, rows, 1000, save)
+	var saving, flushing time.Duration
+	for b.Loop() {
+		start := time.Now()
+		perSecondN(b, storm, storm, func(i int) error { return save(i * 7919 % rows) })
+		saving += time.Since(start)
+		start = time.Now()
+		for i := range storm {
+			k := benchSession0(i * 7919 % rows)
+			s.PutCursors(k.account, k.device, map[store.LogID]store.Cursor{store.LogID(i*7919%rows*35 + 1): cursorAt(5000)})
+		}
+		for n := 0; n < storm; {
+			n += <-flushed
+		}
+		flushing += time.Since(start)
+	}
+	b.ReportMetric(float64(storm*b.N)/saving.Seconds(), "saves/s")
+	b.ReportMetric(float64(storm*b.N)/flushing.Seconds(), "flushes/s")
+}
