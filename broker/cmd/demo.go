@@ -88,7 +88,7 @@ func (d *demonstration) loop(ctx context.Context) error {
 	defer restore()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var crash chan error // of the crash under way, nil if there is none
+	var crash chan counted // of the crash under way, nil if there is none
 	falls := 0
 	for {
 		var exited chan struct{}
@@ -109,16 +109,19 @@ func (d *demonstration) loop(ctx context.Context) error {
 			case k == '?' || k == 'h':
 				d.say("%s", d.commands())
 			case (k == 'k' || k == 'K') && crash == nil:
-				crash = make(chan error, 1)
-				go func() { crash <- d.crash(ctx) }()
+				crash = make(chan counted, 1)
+				go func() {
+					verdict, err := d.crash(ctx)
+					crash <- counted{verdict, err}
+				}()
 			}
-		case err := <-crash:
+		case c := <-crash:
 			crash = nil
-			if err != nil {
-				if ctx.Err() != nil {
-					return nil
-				}
-				return fmt.Errorf("demo: %w", err)
+			if c.verdict != "" {
+				d.say("%s", c.verdict)
+			}
+			if c.err != nil && ctx.Err() == nil {
+				return fmt.Errorf("demo: %w", c.err)
 			}
 		case <-exited:
 			if falls++; falls > 3 {
@@ -135,8 +138,14 @@ func (d *demonstration) loop(ctx context.Context) error {
 	}
 }
 
+// counted is how a crash ended.
+type counted struct {
+	verdict string // "" if it was not counted
+	err     error
+}
+
 // end waits for a crash under way, so that nobody starts a server any more.
-func (d *demonstration) end(cancel context.CancelFunc, crash chan error) {
+func (d *demonstration) end(cancel context.CancelFunc, crash chan counted) {
 	cancel()
 	if crash != nil {
 		<-crash

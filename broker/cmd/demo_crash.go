@@ -19,8 +19,8 @@ const (
 	robotAfter  = 18                    // so many after it
 )
 
-// crash kills the server while the robot writes into the room, starts it again, and counts what is there.
-func (d *demonstration) crash(ctx context.Context) error {
+// crash kills the server while the robot writes into the room, starts it again, counts what is there, and says so.
+func (d *demonstration) crash(ctx context.Context) (verdict string, err error) {
 	d.round++
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -28,16 +28,16 @@ func (d *demonstration) crash(ctx context.Context) error {
 	t := &tally{round: d.round, found: make(map[string][]uint64), grown: make(chan struct{}, 1)}
 	reader, err := d.robot(ctx, "demo-reader", []string{"room/" + demoRoom + "/json"}, t.read)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer closeClient(reader)
 	writer, err := d.robot(ctx, "demo-writer", []string{"reply/+"}, nil)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer closeClient(writer)
 	if err := reader.Ready(ctx); err != nil {
-		return err
+		return "", err
 	}
 
 	killAt := robotBefore + rand.IntN(10)
@@ -47,24 +47,23 @@ func (d *demonstration) crash(ctx context.Context) error {
 	select {
 	case <-now:
 	case err := <-wrote:
-		return err
+		return "", err
 	}
 	time.Sleep(rand.N(robotPace)) // somewhere within sending, writing, acknowledging
 	if err := d.child.kill(); err != nil {
-		return err
+		return "", err
 	}
 	began := time.Now()
 	d.say("✝ killed with SIGKILL after %d acknowledged messages; it could not save anything.", killAt)
 	if d.child, err = startChild(d.serveArgs(), d.said, d.complained); err != nil {
-		return err
+		return "", err
 	}
 	d.say("The server is back after %d ms, on the same data. The robot goes on.", time.Since(began).Milliseconds())
 	if err := <-wrote; err != nil {
-		return err
+		return "", err
 	}
 	err = t.wait(ctx)
-	d.say("%s", t.verdict())
-	return err
+	return t.verdict(), err
 }
 
 func (d *demonstration) robot(ctx context.Context, id string, filters []string, message func(client.Message)) (*client.Client, error) {
