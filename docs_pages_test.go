@@ -86,9 +86,17 @@ func TestCommandsNameTests(t *testing.T) {
 	for _, name := range pages(t) {
 		for _, m := range testCommand.FindAllStringSubmatch(read(t, name), -1) {
 			total++
-			files, err := filepath.Glob(filepath.Join(commandsRunIn(name), m[2], "*_test.go"))
+			// Commands are run in the root, or on a package's own page in the package.
+			files, err := filepath.Glob(filepath.Join(m[2], "*_test.go"))
 			if err != nil {
 				t.Fatal(err)
+			}
+			if m[2] == "." {
+				own, err := filepath.Glob(filepath.Join(filepath.Dir(name), "*_test.go"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				files = append(files, own...)
 			}
 			var have []string
 			for _, f := range files {
@@ -110,16 +118,6 @@ func TestCommandsNameTests(t *testing.T) {
 	if total == 0 {
 		t.Error("the documentation names no test at all")
 	}
-}
-
-// commandsRunIn is where the commands of a page are run: in the root, but for a package's own pages.
-func commandsRunIn(page string) string {
-	for _, top := range []string{"store/", "broker/"} {
-		if strings.HasPrefix(filepath.ToSlash(page), top) {
-			return filepath.Dir(page)
-		}
-	}
-	return "."
 }
 
 // TestDependenciesHaveAReason holds docs/dependencies.md against what the module imports.
