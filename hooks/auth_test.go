@@ -31,7 +31,7 @@ func TestTokenFormat(t *testing.T) {
 			t.Errorf("%d: %d bytes, names %d, %v", account, len(string(s)), got, ok)
 		}
 	}
-	if NewToken(1) == NewToken(1) {
+	if one, other := NewToken(1), NewToken(1); one == other {
 		t.Error("the same token twice")
 	}
 	good := string(NewToken(7))

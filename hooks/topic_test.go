@@ -268,7 +268,7 @@ func TestParsingDoesNotAllocate(t *testing.T) {
 		count := 0
 		MatchDelivered(filters, "room/lobby/json", func(int) bool { count++; return true })
 		AnyCould(filters, Room, Typing)
-		filters[0].Single()
+		_, _, _ = filters[0].Single()
 	})
 	if n != 0 {
 		t.Errorf("%v allocations", n)

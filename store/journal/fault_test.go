@@ -326,7 +326,7 @@ func randomBatch(rng *rand.Rand) [][]byte {
 			batch[i] = make([]byte, 4000)
 		}
 		for k := range batch[i] {
-			batch[i][k] = byte(rng.Uint32()) & byte(rng.Uint32()) // many zeros
+			batch[i][k] = byte(rng.Uint32() & (rng.Uint32() >> 8)) // many zeros
 		}
 	}
 	return batch

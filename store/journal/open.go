@@ -186,7 +186,7 @@ func readTail(f File, s *segment, maxRecord int) (tail, error) {
 				t.end, t.records, open = r.pos, t.records+open, 0
 			}
 			continue
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			written = max(written, limit)
 		case errors.As(err, &bad):
 			if written == 0 {

@@ -186,7 +186,7 @@ func (r *frames) each(fn func(pos, next Position, record []byte) error) error {
 	for {
 		pos := r.pos
 		record, err := r.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

@@ -102,7 +102,7 @@ func (r *Report) segment(s, next *segment, done func(int64)) (err error) {
 		switch {
 		case err == nil:
 			r.Records++
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return nil
 		case errors.As(err, &bad):
 			r.damage(bad)
