@@ -54,6 +54,7 @@ type conn struct {
 	heard     int64  // Server.now of the last bytes
 	due       int64  // when the packets so far are paid for, for PacketRate
 	in        inbox
+	over      *oversized // a PUBLISH that is too large is being read over
 	aliases   []string
 	lastTopic string
 
@@ -169,7 +170,18 @@ func (c *conn) packets() error {
 	c.in.need = 0
 	for at < len(data) {
 		var header, body int
+		if c.over != nil {
+			at += c.skipped(data[at:])
+			continue
+		}
 		header, body, err = parseFrame(data[at:], c.limit())
+		if err == errTooLarge {
+			var took int
+			if took, err = c.skim(data[at:]); took > 0 {
+				at += took
+				continue
+			}
+		}
 		if err != nil || body < 0 {
 			break
 		}

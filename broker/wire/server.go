@@ -58,6 +58,9 @@ type Server struct {
 	rate    limiter
 	spare   spare
 
+	oversize sync.Once
+	zeros    []byte // see tooLarge
+
 	wg      sync.WaitGroup // connections
 	stopped atomic.Bool
 	stop    chan struct{} // closed by Shutdown

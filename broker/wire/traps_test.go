@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net"
@@ -262,6 +263,27 @@ func TestFloodIsRead(t *testing.T) {
 	if count(r.metrics.paused) == 0 {
 		t.Error("no pause counted")
 	}
+}
+
+// A 3.x client does not know the limit. If a message that is too large disconnected it, it would send it again for ever.
+func TestOversizedPublishIsRefused(t *testing.T) {
+	w := newRealWorld(t)
+	nc := w.dial(overTCP)
+	say(t, nc, `10 [ {MQTT} 04 c2 003c {dev} {alice} {pw-alice} ]`)
+	readConnack(t, nc)
+	for _, size := range []int{64<<10 + 1, 67_500, 70_000, 1 << 20, maxSkim - 20} {
+		big := append(mustBytes(t, `32`), appendVarint(nil, 17+size)...)
+		big = append(append(big, mustBytes(t, `{user/bob/text} 0007`)...), bytes.Repeat([]byte("x"), size)...)
+		go func() {
+			nc.Write(big[:10]) // cut in the topic
+			nc.Write(big[10:])
+			nc.Write(mustBytes(t, `32 [ {user/bob/text} 0008 "small" ]`))
+		}()
+		reply := mustBytes(t, `30 [ {reply/-7} "{""code"":413,""error"":""too_large"",""text"":""the message is larger than this server takes"",""retry_ms"":0}" ]`)
+		expect(t, nc, append(reply, 0x40, 2, 0, 7, 0x40, 2, 0, 8), fmt.Sprint(size))
+	}
+	say(t, nc, `32 ff ff ff 08`) // more than is read over
+	expectClosed(t, nc)
 }
 
 func TestConnectionLimits(t *testing.T) {
