@@ -148,6 +148,18 @@ func TestRangesAgainstModel(t *testing.T) {
 		if !slices.IsSortedFunc(a.r, func(x, y span) int { return int(x.hi) - int(y.lo) + 1 }) {
 			t.Fatalf("not sorted and apart: %v", a.r)
 		}
+		var sum uint64
+		for first, last := range a.All() {
+			for n := first; n <= last; n++ {
+				if !ma[n] {
+					t.Fatalf("All yields %d", n)
+				}
+				sum++
+			}
+		}
+		if sum != a.Count() {
+			t.Fatalf("All yields %d of %d", sum, a.Count())
+		}
 		c := a.Clone()
 		c.Add(1000)
 		if a.Has(1000) {

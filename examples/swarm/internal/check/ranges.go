@@ -4,7 +4,10 @@
 // grows only with the number of separate gaps.
 package check
 
-import "slices"
+import (
+	"iter"
+	"slices"
+)
 
 // Ranges is a set of message numbers held as sorted, disjoint, half-open
 // ranges. The zero value is the empty set.
@@ -93,6 +96,17 @@ func (s *Ranges) Common(o *Ranges) uint64 {
 		}
 	}
 	return n
+}
+
+// All yields the ranges in order, as the first and the last number of each.
+func (s *Ranges) All() iter.Seq2[uint64, uint64] {
+	return func(yield func(first, last uint64) bool) {
+		for _, e := range s.r {
+			if !yield(e.lo, e.hi-1) {
+				return
+			}
+		}
+	}
 }
 
 // Clone is a copy that shares nothing with s.

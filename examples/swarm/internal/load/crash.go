@@ -26,9 +26,10 @@ type Crash struct {
 	MaybeFound   uint64 `json:"maybe_found"`  // of these, received
 	Resent       uint64 `json:"resent"`       // publishes repeated after a reconnect
 	Reconnects   uint64 `json:"reconnects"`
-	StoredTwice  uint64 `json:"stored_twice"` // a message came under two sequence numbers
-	Redelivered  uint64 `json:"redelivered"`  // came again under the same one, or flagged DUP
-	Gaps         uint64 `json:"gaps"`         // sequence numbers that never came between others
+	SessionsLost uint64 `json:"sessions_lost"` // a subscriber came back and had no session
+	StoredTwice  uint64 `json:"stored_twice"`  // a message came under two sequence numbers
+	Redelivered  uint64 `json:"redelivered"`   // came again under the same one, or flagged DUP
+	Gaps         uint64 `json:"gaps"`          // sequence numbers that never came between others
 	OutOfOrder   uint64 `json:"out_of_order"`
 	Misplaced    uint64 `json:"stored_out_of_order"` // of these, by their sequence numbers
 	Sequenced    bool   `json:"sequenced"`           // sequence numbers were seen
@@ -38,6 +39,9 @@ func (c *Crash) write(line func(string, string, ...any)) {
 	line("acknowledged", "%s, found %s, lost %s", thousands(int(c.Acknowledged)), thousands(int(c.Found)), thousands(int(c.Lost)))
 	line("unacknowledged", "%s, found %s", thousands(int(c.Maybe)), thousands(int(c.MaybeFound)))
 	line("connections", "%s reconnects, %s publishes sent again", thousands(int(c.Reconnects)), thousands(int(c.Resent)))
+	if c.SessionsLost > 0 {
+		line("sessions lost", "%s, with all that waited in them", thousands(int(c.SessionsLost)))
+	}
 	gaps := "no sequence numbers seen, gaps unknown"
 	if c.Sequenced {
 		gaps = fmt.Sprintf("gaps %d", c.Gaps)
@@ -248,12 +252,39 @@ func (k *crashRun) collect(r *Report) {
 		c.StoredTwice += rd.twice
 		c.Redelivered += rd.again
 		c.OutOfOrder += rd.stream.OutOfOrder()
+		c.SessionsLost += rd.forgotten
 		c.Misplaced += rd.misplaced
-		c.Gaps += rd.gaps()
+		gaps := rd.gaps()
+		c.Gaps += gaps.Count()
+		if lost > 0 {
+			r.example(k.scheme.user(2*i+1)+" lacks messages", &missing)
+		}
+		if gaps.Count() > 0 {
+			r.example(k.scheme.user(2*i+1)+" lacks sequence numbers", &gaps)
+		}
 		c.Sequenced = c.Sequenced || rd.sequenced
 		r.Strays += rd.stream.Unsent(uint64(w.next)) + rd.strays
 	}
 	r.Crash = c
+}
+
+// example notes which numbers somebody lacks, as far as ten notes go.
+func (r *Report) example(what string, s *check.Ranges) {
+	if len(r.Notes) >= 10 {
+		return
+	}
+	what += ":"
+	for first, last := range s.All() {
+		if len(what) > 100 {
+			what += " …"
+			break
+		}
+		what += fmt.Sprintf(" %d", first)
+		if last > first {
+			what += fmt.Sprintf("–%d", last)
+		}
+	}
+	r.Notes = append(r.Notes, what)
 }
 
 // link is a connection that comes back until quit.

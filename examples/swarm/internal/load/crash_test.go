@@ -30,7 +30,7 @@ func TestCrashWithRepeatsRecognized(t *testing.T) {
 			crashes(b, 0)
 			r := swarm(t, "crash", "-addr", b.addr(), "-target", "hwangso", "-n", "4", "-inflight", "3", "-qos", qos, live, "-time", "600ms", "-strict")
 			c := r.Crash
-			if c.Acknowledged == 0 || c.Lost != 0 || c.StoredTwice != 0 || c.Gaps != 0 || c.OutOfOrder != 0 || c.Maybe != 0 || !c.Sequenced {
+			if c.Acknowledged == 0 || c.Lost != 0 || c.SessionsLost != 0 || c.StoredTwice != 0 || c.Gaps != 0 || c.OutOfOrder != 0 || c.Maybe != 0 || !c.Sequenced {
 				t.Errorf("QoS %s %s: %+v", qos, live, c)
 			}
 			if c.Reconnects == 0 {

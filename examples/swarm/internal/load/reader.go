@@ -22,6 +22,7 @@ type reader struct {
 	strays uint64
 	// Of the stream's out of order ones, stored in that order.
 	misplaced uint64
+	forgotten uint64 // connections without the session
 
 	sequenced bool
 	lowest    uint64
@@ -32,8 +33,14 @@ type reader struct {
 
 var _ engine.Handler = (*reader)(nil)
 
-// Ready implements engine.Handler.
-func (r *reader) Ready(*engine.Conn, bool) { r.ready() }
+// Ready implements engine.Handler. The session was made before the writing, so
+// a server that does not know it has lost it.
+func (r *reader) Ready(_ *engine.Conn, present bool) {
+	r.ready()
+	if !present {
+		r.forgotten++
+	}
+}
 
 // Acked implements engine.Handler; a reader publishes nothing.
 func (r *reader) Acked(*engine.Conn, byte, uint16, byte) {}
@@ -92,13 +99,16 @@ func (r *reader) Publish(_ *engine.Conn, m *packet.Publish) {
 // maxNumber bounds the memory a made-up number can take.
 const maxNumber = 1 << 27
 
-// gaps is how many sequence numbers between the lowest and the highest seen
+// gaps are the sequence numbers between the lowest and the highest seen that
 // never came.
-func (r *reader) gaps() uint64 {
-	if !r.sequenced {
-		return 0
+func (r *reader) gaps() check.Ranges {
+	var gaps check.Ranges
+	next := r.lowest
+	for first, last := range r.seen.All() {
+		gaps.AddRange(next, first)
+		next = last + 1
 	}
-	return r.highest - r.lowest + 1 - r.seen.Count()
+	return gaps
 }
 
 // sequence finds the "s" of a JSON envelope: 0 if there is none. Text in the

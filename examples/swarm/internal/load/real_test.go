@@ -229,7 +229,7 @@ func TestMosquittoLosesWhatItQueuesAtKill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c := r.Crash; c.Lost == 0 || c.Lost+c.Found != c.Acknowledged || c.Reconnects == 0 || c.Maybe != 0 {
+	if c := r.Crash; c.Lost == 0 || c.Lost+c.Found != c.Acknowledged || c.Reconnects == 0 || c.Maybe != 0 || c.SessionsLost != 5 {
 		t.Errorf("%+v", c)
 	}
 }

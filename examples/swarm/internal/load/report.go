@@ -109,7 +109,7 @@ func (r *Report) Clean() bool {
 	if c := r.Crash; c != nil {
 		// Over crashes connections end and messages come again: that is what
 		// the mode is about.
-		bad = c.Lost + c.StoredTwice + c.Gaps + c.OutOfOrder + r.Strays + r.Refused
+		bad = c.Lost + c.SessionsLost + c.StoredTwice + c.Gaps + c.OutOfOrder + r.Strays + r.Refused
 	} else if len(r.Errors) > 0 {
 		bad++
 	}
