@@ -1,0 +1,55 @@
+package client
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+func TestLine(t *testing.T) {
+	for in, want := range map[string]string{
+		`{"s":1,"f":"alice","b":"hi"}`:                                      "alice: hi",
+		`{"s":1,"f":"alice","b":"hi","x":{"op":"edit","s":1,"at":5}}`:       "alice: hi (edited)",
+		`{"s":5,"f":"alice","b":"new","x":{"op":"edit","s":1}}`:             "· alice edited #1: new",
+		`{"s":5,"f":"alice","x":{"op":"recall","s":1}}`:                     "· alice took #1 back",
+		`{"s":5,"f":"alice","b":"👍","x":{"op":"react","s":1}}`:              "· alice: 👍 to #1",
+		`{"s":5,"f":"alice","k":"image","b":"the sea"}`:                     "alice: [image] the sea",
+		`{"s":5,"k":"system","x":{"op":"joined","who":"bob"}}`:              "· bob is in the room now",
+		`{"s":5,"k":"system","x":{"op":"role","who":"bob","role":"owner"}}`: "· bob is owner now",
+		`{"s":5,"k":"notice","x":{"op":"device_new","device":"phone"}}`:     "· device new phone",
+		`{"s":1,"f":"a","b":"x\u001b[2Jy\u202e\nz"}`:                        "a: x[2Jy z",
+	} {
+		m, ok := ParseEnvelope("room/r", []byte(in))
+		if !ok || m.Line() != want {
+			t.Errorf("%s: %q, want %q", in, m.Line(), want)
+		}
+	}
+}
+
+func TestUnreadBy(t *testing.T) {
+	e, ok := parseEvent("room", "r", "read", []byte(`[[3,1],[5,2],[9,0]]`))
+	if !ok || e.UnreadBy(3) != 0 || e.UnreadBy(4) != 1 || e.UnreadBy(6) != 3 {
+		t.Errorf("%+v", e)
+	}
+}
+
+// FuzzEnvelope: whatever a server sends, a line for the terminal has nothing that steers it.
+func FuzzEnvelope(f *testing.F) {
+	f.Add([]byte(`{"s":1,"f":"alice","b":"hi","x":{"op":"edit","s":1}}`))
+	f.Add([]byte(`{"s":1,"b":"\u0000\u001b\u009b\u202e"}`))
+	f.Add([]byte(`{"s":-1}`))
+	f.Add([]byte(`[`))
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		m, ok := ParseEnvelope("room/r", payload)
+		if !ok {
+			return
+		}
+		if m.Seq == 0 || !json.Valid(payload) {
+			t.Errorf("%q is a message", payload)
+		}
+		if i := strings.IndexFunc(m.Line(), unicode.IsControl); i >= 0 {
+			t.Errorf("%q becomes %q", payload, m.Line())
+		}
+	})
+}
