@@ -210,16 +210,17 @@ func TestStart(t *testing.T) {
 	runtime.GC()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	began := time.Now()
+	began, cpu := time.Now(), cpuTime()
 	s, err := Open(Config{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
 	took := time.Since(began)
+	cpu = cpuTime() - cpu
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	_, end := s.Bounds()
-	t.Logf("opened in %v; journal %d MiB, heap grew by %d MiB", took.Round(time.Millisecond), end>>20, (int64(after.HeapAlloc)-int64(before.HeapAlloc))>>20)
+	t.Logf("opened in %v, %v CPU; journal %d MiB, heap grew by %d MiB", took.Round(time.Millisecond), cpu.Round(time.Millisecond), end>>20, (int64(after.HeapAlloc)-int64(before.HeapAlloc))>>20)
 	began = time.Now()
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

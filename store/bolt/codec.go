@@ -19,6 +19,7 @@ import (
 // is a fullState (codec_state.go); the others have none.
 const (
 	recordVersion = 1
+	logOffset     = 4
 	seqOffset     = 12
 	timeOffset    = 20
 	headLength    = 28

@@ -44,9 +44,10 @@ type item struct {
 	buf     []byte // the journal record
 	pending *store.Pending
 
-	drop bool // a newer mark of the same batch replaces it, or there is nothing to write
-	err  error
-	pos  journal.Position
+	forgot bool // a release found what it releases
+	drop   bool // a newer mark of the same batch replaces it, or there is nothing to write
+	err    error
+	pos    journal.Position
 
 	waiters []*store.Pending // repeats of this one; guarded by dev.mu
 }
@@ -243,7 +244,7 @@ func (l *logs) place(it *item) error {
 	case typeMark:
 		l.placeMark(it, l.provision(it.st))
 	case typeState:
-		l.placeState(it, l.provision(it.st))
+		return l.placeState(it, l.provision(it.st))
 	default:
 		setPlace(it.buf, 0, it.time)
 	}
@@ -323,7 +324,7 @@ func (st *logState) currentMark(a store.AccountID) store.Seq {
 }
 
 // placeState encodes the log as it will be at this place of the journal.
-func (l *logs) placeState(it *item, p *provisional) {
+func (l *logs) placeState(it *item, p *provisional) error {
 	st := it.st
 	st.mu.Lock()
 	full := &fullState{key: st.key, by: st.by, created: st.created, title: p.title, head: p.head, headTime: st.headTime,
@@ -340,6 +341,16 @@ func (l *logs) placeState(it *item, p *provisional) {
 	it.full = full
 	it.buf = appendFullState(appendHead(it.buf[:0], typeState, &store.Draft{Log: st.id}), full)
 	setPlace(it.buf, p.head, it.time)
+	return l.fits(it.buf)
+}
+
+// fits refuses a record that is longer than the journal takes, which only a list of members can be. The journal would
+// refuse the whole batch.
+func (l *logs) fits(b []byte) error {
+	if len(b) > l.cfg.MaxMessage+recordBeyondBodies {
+		return &store.Error{Code: store.CodeTooLarge, Text: "too many members"}
+	}
+	return nil
 }
 
 // publish makes a durable batch visible: to Info and Read, to repeats, to followers.
@@ -429,9 +440,9 @@ func (l *logs) resolve(it *item) {
 		l.land(it)
 	}
 	if it.typ == typeCreate {
-		l.created(it.full.key)
+		l.creating.end(it.full.key)
 	}
-	r.Repeated = it.typ == typeRelease // joined only because there was something to forget
+	r.Repeated = it.forgot
 	it.pending.Resolve(r, it.err)
 	r.Repeated = it.err == nil
 	for _, w := range it.waiters {
@@ -448,7 +459,7 @@ func (l *logs) land(it *item) {
 	defer ds.mu.Unlock()
 	if it.typ == typeRelease {
 		if it.err == nil {
-			ds.applyRelease(it.packet, it.pos)
+			it.forgot = ds.applyRelease(it.packet, it.pos)
 			l.dirty.addDevice(ds)
 		}
 		return

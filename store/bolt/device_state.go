@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"math/bits"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,7 +17,6 @@ const (
 	sendsKept  = 4096 // sends of a device that are looked back at
 	sendsSlack = 1024 // further ones before the oldest are dropped together
 	sendsBlock = 64   // sends in one row of the index
-	sendsSlots = 8192 // a power of two, over sendsKept+sendsSlack
 	sendsAge   = 7 * 24 * time.Hour
 	deviceIdle = 5 * time.Minute
 	maxRepeats = 4 // equal hashes that are compared with their records
@@ -38,7 +38,7 @@ type deviceState struct {
 	older   bool   // rows before base are not loaded yet
 	base    uint64 // number of sends[0] among all sends of the device, a multiple of sendsBlock
 	sends   []send
-	slots   []uint16 // hash table over sends: index + 1; built with the 65th send
+	slots   []uint16 // hash table over sends: index + 1; a power of two, at most half full; none for few sends
 	packets map[uint16]packetRow
 	applied journal.Position
 	saved   journal.Position
@@ -90,7 +90,8 @@ func (ds *deviceState) find(hash uint64, dst []journal.Position) []journal.Posit
 		}
 		return dst
 	}
-	for at := hash % sendsSlots; ds.slots[at] != 0 && len(dst) < maxRepeats; at = (at + 1) % sendsSlots {
+	mask := uint64(len(ds.slots) - 1)
+	for at := hash & mask; ds.slots[at] != 0 && len(dst) < maxRepeats; at = (at + 1) & mask {
 		if s := ds.sends[ds.slots[at]-1]; s.hash == hash {
 			dst = append(dst, s.pos)
 		}
@@ -108,7 +109,7 @@ func (ds *deviceState) add(s send) {
 		ds.slots = nil
 	}
 	ds.sends = append(ds.sends, s)
-	if ds.slots != nil {
+	if 2*len(ds.sends) <= len(ds.slots) {
 		ds.slot(len(ds.sends) - 1)
 	} else if len(ds.sends) > sendsBlock {
 		ds.rebuild()
@@ -116,16 +117,17 @@ func (ds *deviceState) add(s send) {
 }
 
 func (ds *deviceState) rebuild() {
-	ds.slots = make([]uint16, sendsSlots)
+	ds.slots = make([]uint16, 1<<bits.Len(uint(2*len(ds.sends))))
 	for i := range ds.sends {
 		ds.slot(i)
 	}
 }
 
 func (ds *deviceState) slot(i int) {
-	at := ds.sends[i].hash % sendsSlots
+	mask := uint64(len(ds.slots) - 1)
+	at := ds.sends[i].hash & mask
 	for ds.slots[at] != 0 {
-		at = (at + 1) % sendsSlots
+		at = (at + 1) & mask
 	}
 	ds.slots[at] = uint16(i + 1)
 }
@@ -155,13 +157,17 @@ func (ds *deviceState) applyMessage(hash uint64, packet uint16, row packetRow, p
 	ds.applied = pos + 1
 }
 
-func (ds *deviceState) applyRelease(packet uint16, pos journal.Position) {
+// applyRelease also reports whether there was something to forget.
+func (ds *deviceState) applyRelease(packet uint16, pos journal.Position) (forgot bool) {
 	if packet == 0 {
+		forgot = len(ds.packets) > 0
 		ds.packets = nil
 	} else {
+		_, forgot = ds.packets[packet]
 		delete(ds.packets, packet)
 	}
 	ds.applied = pos + 1
+	return forgot
 }
 
 const deviceShards = 64

@@ -2,7 +2,6 @@ package bolt
 
 import (
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -119,48 +118,4 @@ func (l *logs) keepCheckpoint() {
 	if err := l.writeCheckpoint(); err != nil {
 		l.log.Error("checkpoint failed, it is tried again", keyErr, err)
 	}
-}
-
-// Keys of log lines.
-const (
-	keyErr     = "err"
-	keyRecords = "records"
-	keyTook    = "took"
-	keyPath    = "path"
-)
-
-// openLogs opens the journal and the index under cfg.Dir and replays what the index lacks.
-func openLogs(cfg Config, f format, keys keySource) (_ *logs, err error) {
-	l := &logs{cfg: cfg, log: cfg.Logger, id: f.store, epoch: f.epoch, seal: newSealer(keys), stop: make(chan struct{})}
-	l.queue.ready.L = &l.queue.mu
-	l.c.tail.max = cfg.CacheBytes
-	l.dirty.limit, l.dirty.due = cfg.CheckpointRecords, make(chan struct{}, 1)
-	l.nextLog.Store(1)
-	l.met = newMetrics(l)
-	began := time.Now()
-	if l.journal, err = openJournal(cfg); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, l.journal.Close())
-		}
-	}()
-	from, err := l.openIndex()
-	if err != nil {
-		return nil, err
-	}
-	l.states, l.devices = newLogStates(l.ix), newDeviceStates(l.ix)
-	records, err := l.replay(from)
-	if err != nil {
-		return nil, errors.Join(err, l.ix.close())
-	}
-	l.look()
-	if err := l.met.register(cfg.Registerer); err != nil {
-		return nil, errors.Join(fmt.Errorf("bolt: metrics: %w", err), l.ix.close())
-	}
-	l.log.Info("journal open", keyRecords, records, keyTook, time.Since(began))
-	l.committing.Go(l.commitLoop)
-	l.keeping.Go(l.keepLoop)
-	return l, nil
 }

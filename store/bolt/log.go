@@ -103,7 +103,8 @@ func validKey(k store.Key) error {
 	return nil
 }
 
-// create joins the creation of a log that Find did not find, or one that is under way.
+// create joins the creation of a log that Find did not find, or one that is under way. A Pending that is not mine and
+// has no error says: look again.
 func (l *logs) create(key store.Key, c store.Creation) (p *store.Pending, mine bool, err error) {
 	if len(c.Title) > maxTitle {
 		return nil, false, &store.Error{Code: store.CodeTooLarge, Text: "the title is too long"}
@@ -111,44 +112,57 @@ func (l *logs) create(key store.Key, c store.Creation) (p *store.Pending, mine b
 	if err := l.refusal(); err != nil {
 		return nil, false, err
 	}
-	l.creating.mu.Lock()
-	defer l.creating.mu.Unlock()
-	if p := l.creating.by[key]; p != nil {
-		return p, false, nil
-	}
-	if _, err := l.states.lookup(key); store.CodeOf(err) != store.CodeNotFound {
-		return store.Resolved(store.Receipt{}, err), false, nil // created since Find: look again
-	}
-	now := l.cfg.Now().UnixMilli()
+	now := l.now().UnixMilli()
 	full := &fullState{key: key, by: c.By, created: now, title: c.Title, headTime: now}
-	full.members, err = firstMembers(c.Members, now)
-	if err != nil {
+	if full.members, err = firstMembers(c.Members, now); err != nil {
 		return nil, false, err
 	}
-	id := store.LogID(l.nextLog.Add(1) - 1)
 	it := newItem()
+	p = it.pending
+	if first := l.creating.begin(key, p); first != p {
+		it.recycle()
+		return first, false, nil
+	}
+	if _, err := l.states.lookup(key); store.CodeOf(err) != store.CodeNotFound {
+		l.creating.end(key) // created since Find
+		p.Resolve(store.Receipt{}, err)
+		it.recycle()
+		return p, false, nil
+	}
+	id := store.LogID(l.nextLog.Add(1) - 1)
 	it.typ, it.full = typeCreate, full
 	it.st = &logState{id: id, first: 1, members: &store.Membership{}}
 	it.st.pins.Add(1)
-	it.buf = appendHead(it.buf, typeCreate, &store.Draft{Log: id, Sender: c.By})
-	it.buf = appendFullState(it.buf, full)
-	p = it.pending
-	if err := l.join(it); err != nil {
-		it.recycle()
-		return nil, false, err
+	it.buf = appendFullState(appendHead(it.buf, typeCreate, &store.Draft{Log: id, Sender: c.By}), full)
+	err = l.fits(it.buf)
+	if err == nil {
+		err = l.join(it)
 	}
-	if l.creating.by == nil {
-		l.creating.by = make(map[store.Key]*store.Pending)
+	if err != nil {
+		return nil, false, l.abandon(it, err)
 	}
-	l.creating.by[key] = p
 	return p, true, nil
 }
 
-// created ends a creation, whatever became of it. The log is found already if it succeeded.
-func (l *logs) created(key store.Key) {
-	l.creating.mu.Lock()
-	defer l.creating.mu.Unlock()
-	delete(l.creating.by, key)
+// begin notes a creation and returns the one that is under way for this key: p, if there was none.
+func (c *creations) begin(key store.Key, p *store.Pending) *store.Pending {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if first := c.by[key]; first != nil {
+		return first
+	}
+	if c.by == nil {
+		c.by = make(map[store.Key]*store.Pending)
+	}
+	c.by[key] = p
+	return p
+}
+
+// end ends a creation, whatever became of it. The log is found already if it succeeded.
+func (c *creations) end(key store.Key) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.by, key)
 }
 
 func firstMembers(members []store.Member, now int64) (*store.Membership, error) {

@@ -233,6 +233,7 @@ const (
 // logStates finds logs by number and by key. Loading one reads the index, so the committer never loads.
 type logStates struct {
 	ix     *index
+	limit  int // clean logs per shard
 	shards [stateShards]stateShard
 	keys   [stateShards]keyShard
 }
@@ -250,7 +251,7 @@ type keyShard struct {
 }
 
 func newLogStates(ix *index) *logStates {
-	s := &logStates{ix: ix}
+	s := &logStates{ix: ix, limit: cleanLimit}
 	for i := range s.shards {
 		s.shards[i].byID = make(map[store.LogID]*logState)
 		s.keys[i].id = make(map[store.Key]store.LogID)
@@ -302,22 +303,29 @@ func (s *logStates) pin(id store.LogID) (*logState, error) {
 
 func (st *logState) unpin() { st.pins.Add(-1) }
 
-// insert adds a state and pins it. A shard that has too many drops one that may go.
+// insert adds a state and pins it. A shard that has too many drops some that may go.
 func (s *logStates) insert(st *logState) {
+	s.add(st)
+	sh := s.shard(st.id)
+	var gone []store.Key
+	sh.mu.Lock()
+	if len(sh.byID) > s.limit {
+		gone = sh.evict()
+	}
+	sh.mu.Unlock()
+	for _, k := range gone {
+		s.forgetKey(k)
+	}
+}
+
+func (s *logStates) add(st *logState) {
 	st.pins.Add(1)
 	st.used.Store(true)
 	sh := s.shard(st.id)
 	sh.mu.Lock()
 	sh.byID[st.id] = st
-	var gone []store.Key
-	if len(sh.byID) > cleanLimit {
-		gone = sh.evict()
-	}
 	sh.mu.Unlock()
 	s.rememberKey(st)
-	for _, k := range gone {
-		s.forgetKey(k)
-	}
 }
 
 // evict looks at a few states in the map's random order and drops those that may go and were not used lately.

@@ -155,9 +155,11 @@ func (p *page) locate() error {
 	cold := 0 // seqs[:cold] have their positions in the index
 	st.mu.Lock()
 	p.opsMax = st.opsMax
+	hits := 0
 	for i, seq := range p.seqs {
 		if seq > st.cachedAfter && len(st.cached) > 0 {
 			p.recs[i] = st.cached[seq-st.cachedAfter-1]
+			hits++
 		} else if seq > st.tailAfter {
 			p.places[i] = st.tail[seq-st.tailAfter-1]
 		} else {
@@ -171,6 +173,8 @@ func (p *page) locate() error {
 		}
 	}
 	st.mu.Unlock()
+	p.l.met.cacheHits.Add(float64(hits))
+	p.l.met.cacheMisses.Add(float64(n - hits))
 	if p.seqs[0] <= p.opsMax {
 		if p.ops == nil {
 			p.ops = make(map[store.Seq][]logOp)

@@ -3,15 +3,109 @@ package bolt
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"time"
 
 	"github.com/hwangso/hwangso/store"
 	"github.com/hwangso/hwangso/store/journal"
 )
 
+// Keys of log lines.
+const (
+	keyErr     = "err"
+	keyRecords = "records"
+	keyTook    = "took"
+	keyPath    = "path"
+)
+
+// openLogs opens the journal and the index under cfg.Dir and replays what the index lacks.
+func openLogs(cfg Config, f format, keys keySource) (_ *logs, err error) {
+	l := &logs{cfg: cfg, log: cfg.Logger, id: f.store, epoch: f.epoch, seal: newSealer(keys), stop: make(chan struct{})}
+	l.queue.ready.L = &l.queue.mu
+	l.c.tail.max = cfg.CacheBytes
+	l.dirty.limit, l.dirty.due = cfg.CheckpointRecords, make(chan struct{}, 1)
+	l.nextLog.Store(1)
+	l.met = newMetrics(l)
+	began := time.Now()
+	if l.journal, err = openJournal(cfg); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.journal.Close())
+		}
+	}()
+	from, err := l.openIndex()
+	if err != nil {
+		return nil, err
+	}
+	if err := warm(filepath.Join(cfg.Dir, fileIndex), l.journal.End()-from); err != nil {
+		l.log.Warn("index could not be read ahead", keyErr, err)
+	}
+	l.states, l.devices = newLogStates(l.ix), newDeviceStates(l.ix)
+	records, err := l.replay(from)
+	if err != nil {
+		return nil, errors.Join(err, l.ix.close())
+	}
+	l.look()
+	if err := l.met.register(cfg.Registerer); err != nil {
+		return nil, errors.Join(fmt.Errorf("bolt: metrics: %w", err), l.ix.close())
+	}
+	l.log.Info("journal open", keyRecords, records, keyTook, time.Since(began))
+	l.committing.Go(l.commitLoop)
+	l.keeping.Go(l.keepLoop)
+	return l, nil
+}
+
+// openIndex opens the index, or begins a new one if there is none that belongs to this journal. It returns the
+// position from which to replay.
+func (l *logs) openIndex() (from journal.Position, err error) {
+	path := filepath.Join(l.cfg.Dir, fileIndex)
+	first, end := l.journal.First(), l.journal.End()
+	why := "index is damaged"
+	if l.ix, err = openIndex(path); err == nil {
+		c, ok, cerr := l.ix.loadCheckpoint()
+		switch {
+		case cerr != nil:
+			err = cerr
+		case !ok && l.ix.empty():
+			return first, nil
+		case ok && c.store == l.id && c.epoch == l.epoch && c.position >= first && c.position <= end:
+			l.nextLog.Store(max(1, uint64(c.nextLog)))
+			return c.position, nil
+		default:
+			why = "index does not belong to the journal"
+		}
+		if cerr := l.ix.close(); cerr != nil {
+			return 0, cerr
+		}
+	}
+	l.log.Warn("index is made anew from the journal", "why", why, keyPath, path, keyErr, err)
+	if err := os.Remove(path); err != nil {
+		return 0, fmt.Errorf("bolt: rebuild: %w", err)
+	}
+	if l.ix, err = openIndex(path); err != nil {
+		return 0, err
+	}
+	return first, nil
+}
+
 // replay brings memory from the index's position to the journal's end. Rows that are further than that, from a
 // checkpoint that a crash cut short, say so themselves, and what they know already is passed over.
 func (l *logs) replay(from journal.Position) (records int, err error) {
 	end := from
+	if !l.ix.empty() {
+		pinned, err := l.preload(from)
+		defer func() {
+			for _, st := range pinned {
+				st.unpin()
+			}
+		}()
+		if err != nil {
+			return 0, fmt.Errorf("bolt: replay: %w", err)
+		}
+	}
 	err = l.journal.Scan(from, func(pos, next journal.Position, data []byte) error {
 		r, err := decodeRecord(data)
 		if err != nil {

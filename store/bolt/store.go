@@ -62,7 +62,7 @@ const (
 	defaultMinFree     = 0.05
 	defaultMaxMessage  = 64 << 10
 	largestMaxMessage  = 8 << 20
-	recordBeyondBodies = 256 << 10 // what a record may hold besides text and extra: the members of a large room
+	recordBeyondBodies = 4 << 20 // what a record may hold besides text and extra: the members of a large room
 )
 
 // Validate reports the first field that cannot be used. It changes nothing.
@@ -250,37 +250,4 @@ func openJournal(cfg Config) (*journal.Journal, error) {
 		return nil, fmt.Errorf("bolt: %w", err)
 	}
 	return j, nil
-}
-
-// openIndex opens the index, or begins a new one if there is none that belongs to this journal. It returns the
-// position from which to replay.
-func (l *logs) openIndex() (from journal.Position, err error) {
-	path := filepath.Join(l.cfg.Dir, fileIndex)
-	first, end := l.journal.First(), l.journal.End()
-	why := "index is damaged"
-	if l.ix, err = openIndex(path); err == nil {
-		c, ok, cerr := l.ix.loadCheckpoint()
-		switch {
-		case cerr != nil:
-			err = cerr
-		case !ok && l.ix.empty():
-			return first, nil
-		case ok && c.store == l.id && c.epoch == l.epoch && c.position >= first && c.position <= end:
-			l.nextLog.Store(max(1, uint64(c.nextLog)))
-			return c.position, nil
-		default:
-			why = "index does not belong to the journal"
-		}
-		if cerr := l.ix.close(); cerr != nil {
-			return 0, cerr
-		}
-	}
-	l.log.Warn("index is made anew from the journal", "why", why, keyPath, path, keyErr, err)
-	if err := os.Remove(path); err != nil {
-		return 0, fmt.Errorf("bolt: rebuild: %w", err)
-	}
-	if l.ix, err = openIndex(path); err != nil {
-		return 0, err
-	}
-	return first, nil
 }

@@ -112,22 +112,23 @@ func testCIDFarBack(t *testing.T, l *logCase) {
 func testPackets(t *testing.T, l *logCase) {
 	log := l.room("r", l.a, l.b)
 	ok := store.Draft{Log: log, Sender: l.a, Device: 5, PacketID: 1, Text: []byte("ok")}
-	release := func(id uint16) {
+	release := func(id uint16, forgot bool) {
 		t.Helper()
-		_, err := l.Release(store.Release{Account: l.a, Device: 5, PacketID: id}).Result()
+		r, err := l.Release(store.Release{Account: l.a, Device: 5, PacketID: id}).Result()
 		noError(t, err)
+		wantEqual(t, r.Repeated, forgot)
 	}
 	l.append(ok)
 	l.repeated(ok, 1)
 	l.reopen()
 	l.repeated(ok, 1)
-	release(1)
+	release(1, true)
 	if seq := l.append(ok); seq != 2 { // a second "ok" with the same identifier
 		t.Fatal(seq)
 	}
-	release(7) // unknown: nothing happens
+	release(7, false) // unknown: nothing happens
 	l.repeated(ok, 2)
-	release(1)
+	release(1, true)
 	l.reopen()
 	if seq := l.append(ok); seq != 3 {
 		t.Fatal(seq)
@@ -146,7 +147,7 @@ func testPackets(t *testing.T, l *logCase) {
 	for i, want := range []store.Seq{5, 5, 0, 6} {
 		r, err := p[i].Result()
 		noError(t, err)
-		if r.Seq != want || r.Repeated != (i == 1) {
+		if r.Seq != want || r.Repeated != (i == 1 || i == 2) {
 			t.Fatalf("%d: %+v", i, r)
 		}
 	}
