@@ -175,7 +175,7 @@ func (c *conn) packets() error {
 			continue
 		}
 		header, body, err = parseFrame(data[at:], c.limit())
-		if err == errTooLarge {
+		if errors.Is(err, errTooLarge) {
 			var took int
 			if took, err = c.skim(data[at:]); took > 0 {
 				at += took
@@ -197,8 +197,8 @@ func (c *conn) packets() error {
 		if t := packet[0] >> 4; t != typePuback && t != typePubrec && t != typePubcomp {
 			paid++ // acknowledgements are as many as the deliveries, which the window bounds
 		}
-		if err = c.packet(packet[0], packet[header:]); err != nil {
-			break
+		if err = c.packet(packet[0], packet[header:]); err != nil || c.closing() {
+			break // what is behind the end of a session (a removal, a takeover) is not its any more
 		}
 	}
 	c.in.consumed(at)

@@ -25,6 +25,7 @@ import (
 //	tell/{cid}         stored, and success is told on reply/{cid}
 //	panic              panics
 //	never              no outcome
+//	removed            the session is ended meanwhile
 //	echo/…             stored, and delivered back at QoS 1
 //	anything else      asks the topic grammar, then stored
 type double struct {
@@ -141,6 +142,8 @@ func (s *doubleSession) Publish(p broker.Publication, a broker.Ack) {
 		panic("secret-of-" + string(p.Payload))
 	case "never":
 		return
+	case "removed":
+		s.link.Close(broker.ErrRemoved)
 	case "err":
 		code, _ := strconv.Atoi(word[1])
 		it.Err = &store.Error{Code: store.Code(code), Reason: word[2], Text: "no: " + word[2], Retry: 1500 * time.Millisecond}

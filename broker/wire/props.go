@@ -1,5 +1,7 @@
 package wire
 
+import "errors"
+
 // MQTT 5 properties (2.2.2.2) that this package looks at by name.
 const (
 	propPayloadFormat   = 1
@@ -28,7 +30,6 @@ type shape uint8
 const (
 	shapeNone shape = iota
 	shapeFlag       // a byte that is 0 or 1
-	shapeByte
 	shape2
 	shape4
 	shapeVarint
@@ -129,8 +130,6 @@ func (r *propReader) next() (v value, ok bool) {
 		if v.n = uint32(r.byte()); v.n > 1 {
 			r.fail(errPropFlag)
 		}
-	case shapeByte:
-		v.n = uint32(r.byte())
 	case shape2:
 		v.n = uint32(r.uint16())
 	case shape4:
@@ -145,7 +144,7 @@ func (r *propReader) next() (v value, ok bool) {
 		v.bytes = r.string()
 		r.string()
 	}
-	if r.err == errShort {
+	if r.err != nil && errors.Is(r.err, errShort) {
 		r.err = errPropsLength
 	}
 	if p.nonzero && v.n == 0 {

@@ -343,6 +343,19 @@ func TestCloseReasons(t *testing.T) {
 	}
 }
 
+// What a client has pipelined behind the end of its session is not taken any more.
+func TestNothingIsTakenAfterTheEnd(t *testing.T) {
+	r := newRig(t, nil)
+	nc := login(t, r.addr, connectV5)
+	s := r.d.last(t)
+	say(t, nc, `30 [ {room/lobby/text} 00 "1" ] 30 [ {removed} 00 ] 30 [ {room/lobby/text} 00 "2" ]`)
+	expect(t, nc, mustBytes(t, `e0 [ 98 [ 1f {the device was signed out} ] ]`), "DISCONNECT")
+	s.waitDetached(t)
+	if len(s.published) != 2 {
+		t.Errorf("%d publishes were taken", len(s.published))
+	}
+}
+
 // Whatever a client does, nothing it keeps secret is logged, at any level.
 func TestSecretsStayOutOfTheLog(t *testing.T) {
 	r := newRig(t, nil)

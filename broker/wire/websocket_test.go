@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/hwangso/hwangso/broker"
 )
 
 // webRig is a rig behind an HTTP server.
@@ -157,5 +159,33 @@ func TestWebSocketShutdown(t *testing.T) {
 	resp, err := http.Get(url)
 	if err != nil || resp.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("after shutdown: %v, %v", resp, err)
+	}
+}
+
+// Over TLS, behind an HTTP server whose own timeouts are shorter than the connection's life.
+func TestSecureWebSocket(t *testing.T) {
+	r := newRig(t, nil)
+	h := httptest.NewUnstartedServer(r.Server)
+	h.Config.ReadTimeout, h.Config.WriteTimeout = 100*time.Millisecond, 100*time.Millisecond
+	h.StartTLS()
+	t.Cleanup(h.Close)
+	ws := openWS(t, h.URL, &websocket.DialOptions{Subprotocols: []string{"mqtt"}, HTTPClient: h.Client()})
+	nc := websocket.NetConn(t.Context(), ws, websocket.MessageBinary)
+	say(t, nc, connectV311)
+	readConnack(t, nc)
+	time.Sleep(150 * time.Millisecond)
+	ping(t, nc)
+	say(t, nc, `32 [ {echo/x} 0001 "`+strings.Repeat("x", 60_000)+`" ]`)
+	expect(t, nc, mustBytes(t, `40 02 0001 32 [ {echo/x} 0007 "`+strings.Repeat("x", 60_000)+`" ]`), "PUBACK and delivery")
+	r.mu.Lock()
+	over := r.first.transport
+	r.mu.Unlock()
+	if over != overWSS {
+		t.Errorf("counted as %s", over)
+	}
+	s := r.d.last(t)
+	s.link.Close(broker.ErrTakenOver)
+	if s.waitDetached(t) {
+		t.Error("orderly")
 	}
 }
