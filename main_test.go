@@ -6,10 +6,12 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hwangso/hwangso/broker/cmd"
 )
@@ -372,6 +374,44 @@ func TestDemo(t *testing.T) {
 	}
 	if _, _, err := try(t, "chat", "-as", "bob"); err == nil || !strings.Contains(err.Error(), "no demo is running") {
 		t.Errorf("chat after the demo's end: %v", err)
+	}
+}
+
+// TestDemoWithoutTerminal: without any input it runs until it is interrupted, and cleans up.
+func TestDemoWithoutTerminal(t *testing.T) {
+	runtime := t.TempDir()
+	t.Setenv("XDG_RUNTIME_DIR", runtime)
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	out := newScreen()
+	d := exec.Command(os.Args[0], "demo", "-mqtt", "127.0.0.1:0", "-http", "127.0.0.1:0")
+	d.Stdout, d.Stderr = out, out
+	if err := d.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- d.Wait(); out.Close() }()
+	t.Cleanup(func() { d.Process.Kill() })
+	out.wait(t, `Keys: k`)
+	c := startSession(t, "chat", "-as", "alice")
+	c.out.wait(t, "connected as alice")
+	c.line("/quit")
+	c.end()
+	if err := d.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+	case <-time.After(patience):
+		t.Fatalf("does not end:\n%s", out)
+	}
+	for _, dir := range []string{tmp, runtime} {
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			t.Errorf("left behind in %s: %v %v", dir, left, err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package cmd
 import (
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -76,7 +77,7 @@ func (n *narrator) committed(e *store.Entry) {
 	}
 	switch {
 	case r.Change.Kind != store.ChangeNone:
-		n.say("· room %s changed (#%d)", e.Key.Name, r.Seq)
+		n.say("· %s (#%d)", n.change(e.Key.Name, r.Change), r.Seq)
 	case r.Op.Kind != store.OpNone:
 		n.say("✓ %s: %s #%d in the conversation with %s (#%d, on disk)", from, r.Op.Kind, r.Op.Target, where, r.Seq)
 	default:
@@ -84,9 +85,25 @@ func (n *narrator) committed(e *store.Entry) {
 	}
 }
 
+// change tells what happened to a room.
+func (n *narrator) change(room string, c store.Change) string {
+	who := n.name(c.Account)
+	switch c.Kind {
+	case store.ChangeJoin:
+		return who + " is in room " + room
+	case store.ChangeLeave:
+		return who + " left room " + room
+	case store.ChangeRemove:
+		return who + " was removed from room " + room
+	case store.ChangeRole:
+		return who + " is " + c.Role.String() + " of room " + room
+	}
+	return "room " + room + " was changed"
+}
+
 // device names the device; an identifier that the server made up tells nobody anything.
 func device(id hooks.Identity) string {
-	if id.Assigned {
+	if id.Assigned || strings.HasPrefix(id.ClientID, "auto-") {
 		return ""
 	}
 	return " (" + id.ClientID + ")"

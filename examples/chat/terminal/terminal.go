@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -215,7 +216,7 @@ func (ch *chat) state(up bool, err error) {
 	ch.up = up
 	ch.told = ""
 	if err != nil {
-		ch.told = err.Error()
+		ch.told = trouble(err)
 	}
 	said := ch.told == before
 	ch.mu.Unlock()
@@ -225,8 +226,16 @@ func (ch *chat) state(up bool, err error) {
 	case was && !up:
 		ch.ed.print("· the connection is lost; what you type is sent when it is back")
 	case err != nil && !said:
-		ch.ed.print("· no connection yet: " + client.Clean(err.Error()))
+		ch.ed.print("· " + trouble(err))
 	}
+}
+
+// trouble is why there is no connection, in words.
+func trouble(err error) string {
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		return "the server does not answer; trying again and again"
+	}
+	return client.Clean(err.Error())
 }
 
 // typing says, at most every three seconds, that the user types a message.
