@@ -48,7 +48,7 @@ func (b *Broker) Attach(ctx context.Context, c Connect, l Link) (s *Session, pre
 	}
 
 	s = &Session{
-		b: b, link: l, slot: turn,
+		b: b, link: l, slot: turn, loading: true,
 		id:     who{Account: id.Account, Device: id.Device, Name: id.Name, client: id.ClientID, token: id.Token},
 		window: maxWindow, maxPacket: c.MaxPacket, will: c.Will, done: make(chan struct{}),
 		expiry: min(c.Expiry, b.cfg.maxExpiry()), guest: id.Guest, noEcho: id.NoEcho,
@@ -139,6 +139,7 @@ func (s *Session) load() error {
 	row, filters := s.row, len(s.parsed)
 	marks := hooks.AnyCould(s.parsed, hooks.Room, hooks.Read) || hooks.AnyCould(s.parsed, hooks.User, hooks.Read)
 	s.mu.Unlock()
+	_, since := s.b.store.Bounds()
 	var after store.LogID
 	for filters > 0 {
 		refs, err := s.b.store.LogsOf(s.id.Account, after, 500)
@@ -149,9 +150,11 @@ func (s *Session) load() error {
 			break
 		}
 		after = refs[len(refs)-1].ID
+		s.enterCrowds(refs)
+		_, until := s.b.store.Bounds()
 		s.mu.Lock()
 		for i := range refs {
-			s.loadLog(&refs[i], row.Cursors[refs[i].ID], row.Inflight, marks)
+			s.loadLog(&refs[i], row.Cursors[refs[i].ID], row.Inflight, uint64(until), marks)
 		}
 		ended := s.ended
 		s.mu.Unlock()
@@ -164,9 +167,11 @@ func (s *Session) load() error {
 	if s.ended {
 		return nil
 	}
+	_, until := s.b.store.Bounds()
 	for log, ref := range s.missed {
-		s.loadLog(&ref, row.Cursors[log], row.Inflight, false)
+		s.loadLog(&ref, row.Cursors[log], row.Inflight, uint64(until), false)
 	}
+	s.since = since
 	s.takeInflight(row.Inflight)
 	s.row, s.missed, s.loading = nil, nil, false
 	if len(s.feeds) > 0 {
@@ -175,8 +180,22 @@ func (s *Session) load() error {
 	return nil
 }
 
+// enterCrowds lists the session in crowded logs, and looks at their heads again: what came before the session was
+// listed was not told to it.
+func (s *Session) enterCrowds(refs []store.LogRef) {
+	for i := range refs {
+		if len(refs[i].Members.Members) < crowded || refs[i].Me.Role == store.RoleNone {
+			continue
+		}
+		s.b.registry.enter(refs[i].ID, s)
+		if info, err := s.b.store.Info(refs[i].ID); err == nil {
+			refs[i].LogInfo = info
+		}
+	}
+}
+
 // loadLog makes a feed for a log with something to send. The caller holds mu.
-func (s *Session) loadLog(ref *store.LogRef, cur store.Cursor, inflight []store.Inflight, marks bool) {
+func (s *Session) loadLog(ref *store.LogRef, cur store.Cursor, inflight []store.Inflight, until uint64, marks bool) {
 	t, ok := s.b.logTopic(ref.Key, s.id.Account)
 	if !ok {
 		return
@@ -186,7 +205,7 @@ func (s *Session) loadLog(ref *store.LogRef, cur store.Cursor, inflight []store.
 	}
 	head := visibleHead(&ref.Me, ref.Head)
 	if f := s.feeds[ref.ID]; f != nil { // a SUBSCRIBE has been quicker
-		f.head = max(f.head, head)
+		s.grow(f, head, until)
 		return
 	}
 	if cur.Acked >= head {
@@ -202,6 +221,7 @@ func (s *Session) loadLog(ref *store.LogRef, cur store.Cursor, inflight []store.
 			f.next = max(f.next, in.Seq)
 		}
 	}
+	f.until = until
 	f.bulk = head-f.next > behind
 	if f.next > cur.Acked {
 		f.fresh, f.base = false, f.next

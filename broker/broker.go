@@ -81,6 +81,7 @@ type Broker struct {
 	metrics  *metrics
 	now      func() time.Time
 	registry *registry
+	followed atomic.Uint64 // the journal position up to which sessions have been told
 	typists  typists
 	dirty    dirtyList
 	pumping  chan *Session // to a pump goroutine that waits for work
@@ -114,7 +115,9 @@ func New(cfg Config) (*Broker, error) {
 		pumping: make(chan *Session)}
 	b.metrics = newMetrics(cfg.Registerer, b)
 	b.life, b.end = context.WithCancel(context.Background())
-	b.wg.Go(func() { b.follow(b.life) })
+	_, end := b.store.Bounds() // before the first session: what comes later is told
+	b.followed.Store(uint64(end))
+	b.wg.Go(func() { b.follow(b.life, end) })
 	b.wg.Go(func() { b.housekeep(b.life) })
 	return b, nil
 }

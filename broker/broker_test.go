@@ -16,21 +16,32 @@ import (
 // world is a broker over a real store with a few users who are all friends.
 type world struct {
 	*testing.T
-	dir   string
-	st    *bolt.Store
-	b     *Broker
-	users map[string]store.Account
-	fs    journal.FS // nil: the operating system's
+	cfg    bolt.Config
+	st     *bolt.Store
+	b      *Broker
+	users  map[string]store.Account
+	events Events
 }
 
 func newWorld(t *testing.T, names ...string) *world {
 	t.Helper()
-	return newWorldOn(t, nil, names...)
+	return newWorldConfig(t, bolt.Config{}, names...)
 }
 
 func newWorldOn(t *testing.T, fs journal.FS, names ...string) *world {
 	t.Helper()
-	w := &world{T: t, dir: t.TempDir(), users: make(map[string]store.Account), fs: fs}
+	return newWorldConfig(t, bolt.Config{FS: fs}, names...)
+}
+
+func newWorldConfig(t *testing.T, cfg bolt.Config, names ...string) *world {
+	t.Helper()
+	return newWorldEvents(t, cfg, Events{}, names...)
+}
+
+func newWorldEvents(t *testing.T, cfg bolt.Config, events Events, names ...string) *world {
+	t.Helper()
+	cfg.Dir = t.TempDir()
+	w := &world{T: t, cfg: cfg, events: events, users: make(map[string]store.Account)}
 	w.open()
 	ctx := t.Context()
 	for _, n := range names {
@@ -55,11 +66,11 @@ func newWorldOn(t *testing.T, fs journal.FS, names ...string) *world {
 
 func (w *world) open() {
 	w.Helper()
-	st, err := bolt.Open(bolt.Config{Dir: w.dir, FS: w.fs})
+	st, err := bolt.Open(w.cfg)
 	if err != nil {
 		w.Fatal(err)
 	}
-	b, err := New(Config{Store: st})
+	b, err := New(Config{Store: st, Events: w.events})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -229,13 +240,14 @@ func (c *client) subscribe(filters ...string) {
 // wait returns the first n items that pass, waiting for them.
 func (c *client) wait(n int, pass func(Item) bool) []Item {
 	c.w.Helper()
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(60 * time.Second)
+	var out []Item
+	seen := 0
 	for {
 		c.mu.Lock()
-		var out []Item
-		for _, it := range c.got {
-			if pass(it) {
-				out = append(out, it)
+		for ; seen < len(c.got); seen++ {
+			if pass(c.got[seen]) {
+				out = append(out, c.got[seen])
 			}
 		}
 		c.mu.Unlock()
@@ -245,7 +257,7 @@ func (c *client) wait(n int, pass func(Item) bool) []Item {
 		select {
 		case <-c.news:
 		case <-timeout:
-			c.w.Fatalf("%s: %d items of %d after 20 s: %s", c.s.id.Name, len(out), n, c.dump())
+			c.w.Fatalf("%s: %d items of %d after a minute: %.2000s", c.s.id.Name, len(out), n, c.dump())
 		}
 	}
 }

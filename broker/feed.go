@@ -5,8 +5,9 @@ import (
 	"github.com/hwangso/hwangso/store"
 )
 
-// feed is a session's place in one log. It exists only while something of the log is to be sent or confirmed; a
-// session without a feed for a log has confirmed all of it. Guarded by Session.mu.
+// feed is a session's place in one log. It exists only while something of the log is to be sent or confirmed, or the
+// follower may still tell of a record that was; a session without a feed for a log has confirmed all of it. Guarded by
+// Session.mu.
 type feed struct {
 	log   store.LogID
 	topic hooks.Topic // the log as this device sees it: Place and Name
@@ -16,6 +17,7 @@ type feed struct {
 
 	next  store.Seq // considered up to here: the After of the next read
 	head  store.Seq // known to exist
+	until uint64    // the position in the journal up to which the follower may tell of records up to head
 	acked store.Seq // contiguously confirmed
 	saved store.Seq // acked as given to the store
 	told  store.Seq // while loading: the newest sequence of the in-flight list

@@ -9,10 +9,9 @@ import (
 	"github.com/hwangso/hwangso/store"
 )
 
-// follow reads what is committed and wakes the sessions that it concerns. It is one reader of the journal like every
+// follow reads what is committed from a position on and wakes the sessions that it concerns. It is one reader of the journal like every
 // other; because it wakes and never waits for a session, one goroutine is enough.
-func (b *Broker) follow(ctx context.Context) {
-	_, at := b.store.Bounds()
+func (b *Broker) follow(ctx context.Context, at store.Position) {
 	for {
 		batch, err := b.store.Follow(ctx, at)
 		if err != nil {
@@ -20,7 +19,8 @@ func (b *Broker) follow(ctx context.Context) {
 				return
 			}
 			if e, ok := errors.AsType[*store.Error](err); ok && e.Code == store.CodeTrimmed {
-				_, at = b.store.Bounds() // sessions find the rest by their cursors, at the next message or connect
+				_, at = b.store.Bounds()
+				b.followed.Store(uint64(at)) // sessions find the rest by their cursors, at the next message or connect
 				continue
 			}
 			b.log.Error("journal not read", keyErr, err)
@@ -35,6 +35,7 @@ func (b *Broker) follow(ctx context.Context) {
 			b.wakeFor(&batch.Entries[i])
 		}
 		at = batch.Next
+		b.followed.Store(uint64(at))
 	}
 }
 
@@ -46,22 +47,35 @@ func (b *Broker) wakeFor(e *store.Entry) {
 	if e.Record != nil && b.cfg.Events.Committed != nil {
 		b.cfg.Events.Committed(e)
 	}
-	for i := range e.Members.Members {
-		m := &e.Members.Members[i]
-		if m.Role == store.RoleNone && (e.Record == nil || !m.Sees(e.Record.Seq)) {
-			continue // one who left gets the farewell and nothing later
-		}
-		if e.Record != nil && e.Record.Audience != store.AudienceBoth && e.Record.Sender != m.Account {
-			continue // for this member the record does not exist
-		}
-		for _, s := range b.registry.of(m.Account) {
-			switch {
-			case e.Mark != nil:
-				s.tellMarks(e)
-			case e.Record != nil && e.Record.Seq != 0:
-				s.tell(e, m)
+	if len(e.Members.Members) >= crowded && (e.Record != nil || e.Mark != nil) {
+		for _, s := range b.registry.crowd(e) {
+			if m := e.Members.Find(s.id.Account); m != nil {
+				s.concerns(e, m)
 			}
 		}
+		return
+	}
+	for i := range e.Members.Members {
+		m := &e.Members.Members[i]
+		for _, s := range b.registry.of(m.Account) {
+			s.concerns(e, m)
+		}
+	}
+}
+
+// concerns wakes the session of a member if the entry is anything to it.
+func (s *Session) concerns(e *store.Entry, m *store.Member) {
+	r := e.Record
+	switch {
+	case e.Mark != nil:
+		if m.Role != store.RoleNone {
+			s.tellMarks(e)
+		}
+	case r == nil || r.Seq == 0:
+	case m.Role == store.RoleNone && !m.Sees(r.Seq): // one who left gets the farewell and nothing later
+	case r.Audience != store.AudienceBoth && r.Sender != m.Account: // for this member the record does not exist
+	default:
+		s.tell(e, m)
 	}
 }
 
@@ -85,6 +99,9 @@ func (s *Session) tell(e *store.Entry, m *store.Member) {
 			return
 		}
 	}
+	if f == nil && !s.loading && e.Position < s.since {
+		return // the follower is late: loading has seen the record
+	}
 	if f == nil && s.loading {
 		if s.missed == nil {
 			s.missed = make(map[store.LogID]store.LogRef)
@@ -103,10 +120,15 @@ func (s *Session) tell(e *store.Entry, m *store.Member) {
 		}
 		s.feeds[r.Log] = f
 	}
-	if r.Seq <= f.head {
+	s.grow(f, r.Seq, uint64(e.Position)+1)
+}
+
+// grow raises a feed's head, and wakes the pump if there is something to send now. The caller holds mu.
+func (s *Session) grow(f *feed, head store.Seq, until uint64) {
+	if head <= f.head {
 		return
 	}
-	f.head = r.Seq
+	f.head, f.until = head, max(f.until, until)
 	if f.next >= f.head || f.queued {
 		return
 	}

@@ -14,6 +14,8 @@ type registry struct {
 	users map[store.AccountID][]*Session // attached sessions; the slices are replaced, never changed
 	slots map[deviceKey]*slot
 	count int
+
+	crowds crowds
 }
 
 type deviceKey struct {
@@ -144,6 +146,12 @@ func (r *registry) remove(s *Session) {
 		r.users[s.id.Account] = next
 	}
 	r.count--
+	for _, log := range s.crowds {
+		if delete(r.crowds[log], s); len(r.crowds[log]) == 0 {
+			delete(r.crowds, log)
+		}
+	}
+	s.crowds = nil
 }
 
 // of returns the user's attached sessions. The slice is shared.

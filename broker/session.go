@@ -28,7 +28,8 @@ type Session struct {
 	maxPacket uint32
 	will      *Publication
 	slot      *slot
-	timer     *time.Timer // ends the session when its credentials expire
+	crowds    []store.LogID // guarded by registry.mu: the crowded logs that list this session
+	timer     *time.Timer   // ends the session when its credentials expire
 	done      chan struct{}
 
 	hasQoS0 atomic.Bool // something written with QoS 0 is unconfirmed
@@ -44,6 +45,7 @@ type Session struct {
 	filters  []store.Filter
 	parsed   []hooks.Filter               // the same filters, parsed
 	row      *store.Session               // as loaded, until the pump has used it
+	since    store.Position               // what lies before it in the journal was considered when the session was loaded
 	missed   map[store.LogID]store.LogRef // logs that grew while loading
 	feeds    map[store.LogID]*feed
 	ready    []*feed // with something to send, in turn
@@ -130,7 +132,7 @@ func (s *Session) SetExpiry(seconds uint32) {
 func (s *Session) Start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.started, s.loading = true, true
+	s.started = true
 	s.wake()
 }
 
@@ -330,6 +332,7 @@ func (s *Session) saveCursors() {
 // takeCursors returns the cursors that moved, nil if none did. The caller holds mu.
 func (s *Session) takeCursors() map[store.LogID]store.Cursor {
 	var m map[store.LogID]store.Cursor
+	followed, late := s.b.followed.Load(), false
 	for log, f := range s.feeds {
 		if f.acked > f.saved {
 			if !s.guest {
@@ -341,8 +344,13 @@ func (s *Session) takeCursors() map[store.LogID]store.Cursor {
 			f.saved = f.acked
 		}
 		if f.unacked == 0 && f.next == f.head && !f.queued && f.acked == f.next {
-			delete(s.feeds, log)
+			if late = late || f.until > followed; f.until <= followed {
+				delete(s.feeds, log)
+			}
 		}
+	}
+	if late {
+		s.mark()
 	}
 	if len(s.feeds) == 0 {
 		s.feeds = nil

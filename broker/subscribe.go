@@ -112,6 +112,28 @@ func (s *Session) changeFilters(ctx context.Context, filters []store.Filter, par
 		}
 	}
 
+	_, until := s.b.store.Bounds()
+	if err := s.useFilters(filters, parsed, begun, uint64(until)); err != nil {
+		return err
+	}
+	// What was committed since the heads were read was told to the old filters.
+	for i := range begun {
+		info, err := s.b.store.Info(begun[i].ID)
+		if err != nil || info.Head == begun[i].Head {
+			continue
+		}
+		s.mu.Lock()
+		if f := s.feeds[info.ID]; f != nil && visibleHead(&begun[i].Me, info.Head) > f.head {
+			_, until := s.b.store.Bounds()
+			s.grow(f, visibleHead(&begun[i].Me, info.Head), uint64(until))
+		}
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+// useFilters is the moment at which new filters count.
+func (s *Session) useFilters(filters []store.Filter, parsed []hooks.Filter, begun []store.LogRef, until uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
@@ -127,8 +149,9 @@ func (s *Session) changeFilters(ctx context.Context, filters []store.Filter, par
 		if s.feeds[ref.ID] != nil || !ok {
 			continue
 		}
-		if f := s.newFeed(ref.ID, t); f != nil { // stands until saved, so that a wake of before is not new
+		if f := s.newFeed(ref.ID, t); f != nil { // so that a wake from before is not new
 			f.next, f.acked, f.saved, f.head = ref.Head, ref.Head, ref.Head, ref.Head
+			f.until = until
 			s.addFeed(f)
 			s.mark()
 		}
@@ -173,6 +196,7 @@ func (s *Session) begin(old, next []hooks.Filter) ([]store.LogRef, error) {
 			return begun, nil
 		}
 		after = refs[len(refs)-1].ID
+		s.enterCrowds(refs)
 		for _, ref := range refs {
 			t, ok := s.b.logTopic(ref.Key, s.id.Account)
 			if !ok || ref.Head == 0 {

@@ -3,9 +3,11 @@ package broker
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/hwangso/hwangso/store"
+	"github.com/hwangso/hwangso/store/bolt"
 	"github.com/hwangso/hwangso/store/journal"
 	"github.com/hwangso/hwangso/store/journal/faultfs"
 )
@@ -437,5 +439,100 @@ func TestFilters(t *testing.T) {
 	found, err := bob.s.Unsubscribe(t.Context(), []string{"room/r1/json", "room/other/json"})
 	if err != nil || !found[0] || found[1] {
 		t.Errorf("unsubscribe: %v, %v", found, err)
+	}
+}
+
+// A follower that is late tells of records that a session has fetched by itself: they do not come again.
+func TestLateFollower(t *testing.T) {
+	gate := make(chan struct{})
+	var late atomic.Bool
+	events := Events{Committed: func(*store.Entry) {
+		if late.Load() {
+			<-gate
+		}
+	}}
+	w := newWorldEvents(t, bolt.Config{}, events, "alice", "bob", "carol")
+	w.room("lobby", "alice", "bob", "carol")
+	alice, bob, carol := w.connect("alice", "a"), w.connect("bob", "b"), w.connect("carol", "c")
+	bob.subscribe("room/+/json")
+	carol.subscribe("room/+/json")
+	bob.leave()
+	carol.leave()
+	late.Store(true)
+	for i := range 10 {
+		alice.must("room/lobby/text", fmt.Sprint(i))
+	}
+	bob = w.connect("bob", "b") // behind
+	bob.deliveries(10)
+	bob.acking.Wait()
+	bob.s.saveCursors()
+	bob.leave()
+	bob = w.connect("bob", "b")     // has everything
+	carol = w.connect("carol", "c") // behind, and stays
+	carol.deliveries(10)
+	carol.acking.Wait()
+	carol.s.saveCursors()
+	late.Store(false)
+	close(gate)
+	alice.must("room/lobby/text", "new")
+	if got := bob.deliveries(1); !strings.Contains(got[0], `"b":"new"`) {
+		t.Errorf("bob, who had everything, got %s", got[0])
+	}
+	for i, p := range carol.deliveries(11) {
+		if !strings.HasPrefix(p, fmt.Sprintf(`{"s":%d,`, i+1)) {
+			t.Errorf("carol's delivery %d is %s", i+1, p)
+		}
+	}
+}
+
+// In a crowded room a message asks for the connected devices only; who joins, leaves, connects and disconnects is
+// counted in.
+func TestCrowdedRoom(t *testing.T) {
+	w := newWorld(t, "alice", "bob", "carol")
+	members := []store.Member{{Account: w.users["alice"].ID, Role: store.RoleOwner}, {Account: w.users["bob"].ID, Role: store.RoleMember}}
+	for i := range crowded {
+		a, err := w.st.CreateAccount(t.Context(), store.Account{Name: fmt.Sprint("u", i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.users[a.Name] = a
+		members = append(members, store.Member{Account: a.ID, Role: store.RoleMember})
+	}
+	info, _, err := w.st.Open(t.Context(), store.RoomKey("hall"), store.Creation{Members: members})
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice, bob, carol := w.connect("alice", "a"), w.connect("bob", "b"), w.connect("carol", "c")
+	bob.subscribe("room/+/json")
+	carol.subscribe("room/+/json")
+	alice.must("room/hall/text", "1")
+	bob.deliveries(1)
+	first, second := w.connect("u7", "phone"), w.connect("u8", "phone")
+	first.subscribe("room/+/json")
+	second.subscribe("room/+/json")
+	w.change(info.ID, "alice", store.Change{Kind: store.ChangeJoin, Account: w.users["carol"].ID, Role: store.RoleMember})
+	alice.must("room/hall/text", "3")
+	for _, c := range []*client{first, second, carol} {
+		if got := c.deliveries(2); !strings.HasPrefix(got[0], `{"s":2,`) || !strings.HasPrefix(got[1], `{"s":3,`) {
+			t.Errorf("%s got %q", c.s.id.Name, got)
+		}
+	}
+	second.leave()
+	w.change(info.ID, "alice", store.Change{Kind: store.ChangeRemove, Account: w.users["bob"].ID})
+	alice.must("room/hall/text", "5")
+	first.deliveries(4)
+	if got := bob.deliveries(4); len(got) != 4 || !strings.Contains(got[3], `"removed"`) {
+		t.Errorf("bob got %q", got)
+	}
+	second = w.connect("u8", "phone")
+	alice.must("room/hall/text", "6")
+	if got := second.deliveries(3); !strings.HasPrefix(got[2], `{"s":6,`) {
+		t.Errorf("after coming back: %q", got)
+	}
+	for _, c := range []*client{alice, bob, carol, first, second} {
+		c.leave()
+	}
+	if n := len(w.b.registry.crowds); n != 0 {
+		t.Errorf("%d crowds of nobody", n)
 	}
 }
