@@ -79,10 +79,10 @@ type Page struct {
 // Entry is one journal record as followers see it.
 type Entry struct {
 	Position Position
-	Record   *Record     // nil for a mark or a release
+	Record   *Record     // a message, or with Seq 0 a private change; nil for a mark, a release and a creation
 	Mark     *Mark       // a read mark that moved
-	Key      Key         // of the log
-	Members  *Membership // after the entry
+	Key      Key         // of the log; the zero Key for a release, which belongs to none
+	Members  *Membership // after the entry, or later if the follower is behind
 }
 
 // Batch is a run of entries in journal order.
@@ -116,10 +116,15 @@ type Log interface {
 	// appended (no such log, too large, not a member at Draft.Version). A cid or QoS 2 packet identifier that was
 	// stored before, or is being stored, gets the result of that one, with Repeated set. Order: of two Appends by one
 	// goroutine the first has the smaller sequence.
+	//
+	// With Draft.Need the role at the moment of commit decides (ErrNotMember, ErrRole). A membership change that was
+	// decided under an older Version and has nothing left to do, because somebody else was faster, is ErrConflict. An
+	// operation on a sequence that does not exist yet is CodeBad.
 	Append(d Draft) *Pending
 
 	// SetMark moves a read mark forward (a smaller or equal mark is resolved without writing; one above the head is
-	// capped to it). Same durability as Append.
+	// capped to it). Same durability as Append. Receipt.Seq is the mark; an account that is no active member is
+	// ErrNotMember.
 	SetMark(m Mark) *Pending
 
 	// Release forgets QoS 2 packet identifiers. Same durability as Append. Repeated in the receipt tells whether there
@@ -127,7 +132,9 @@ type Log interface {
 	Release(r Release) *Pending
 
 	// Read returns a page of records, operations applied: a recalled record never shows its text again once the
-	// recall is durable. Reading before First returns CodeTrimmed with First set.
+	// recall is durable; nor does an edit of it, and an edit whose target retention has removed. Operations that only
+	// their sender sees (Audience) change records for that viewer alone. An edit without Extra leaves the Extra as it
+	// was. Reading before First returns CodeTrimmed with First set. A viewer who is no member sees nothing.
 	Read(q Query) (Page, error)
 
 	// Standing returns the read marks of a log's active members.
