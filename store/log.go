@@ -100,7 +100,7 @@ type LogRef struct {
 // Log is the contract of the journal and what is derived from it. Every method may be called from any goroutine.
 //
 // Errors have a code: CodeNotFound for a log that does not exist, CodeUnavailable when the disk fails (nothing was
-// applied or will be seen), CodeFull, CodeUnknown.
+// applied or will be seen; a full disk too, so that senders keep what they have), CodeUnknown.
 type Log interface {
 	// Open returns the log with this key, creating it durably with these first members if there is none. created
 	// tells which. An existing log is returned as it is.

@@ -210,7 +210,8 @@ func (l *logs) ioError(err error) error {
 	err = fmt.Errorf("bolt: commit: %w", err)
 	switch {
 	case errors.Is(err, journal.ErrFull):
-		return &store.Error{Code: store.CodeFull, Text: "disk full", Retry: time.Second, Err: err}
+		// Not CodeFull: on MQTT 3.x that is a refusal, after which the client forgets the message.
+		return &store.Error{Code: store.CodeUnavailable, Text: "disk full", Retry: time.Second, Err: err}
 	case errors.Is(err, journal.ErrTooLarge):
 		return &store.Error{Code: store.CodeTooLarge, Text: store.ErrTooLarge.Text, Err: err}
 	}

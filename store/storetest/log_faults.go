@@ -31,7 +31,7 @@ func Faults(t *testing.T, open func(t testing.TB, dir string) (store.Store, Disk
 		{"write error", store.CodeUnavailable, func(d Disk) func() { return d.FailWrites }},
 		{"torn write", store.CodeUnavailable, func(d Disk) func() { return d.TearWrites }},
 		{"failing sync", store.CodeUnavailable, func(d Disk) func() { return d.FailSyncs }},
-		{"disk full", store.CodeFull, func(d Disk) func() { return d.Fill }},
+		{"disk full", store.CodeUnavailable, func(d Disk) func() { return d.Fill }},
 	}
 	var disk Disk
 	opened := func(t testing.TB, dir string) (s store.Store) {
