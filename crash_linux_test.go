@@ -33,7 +33,7 @@ func TestCrash(t *testing.T) {
 	if testing.Short() {
 		rounds = 3
 	}
-	swarm := buildSwarm(t)
+	swarm := buildExample(t, "swarm")
 	for _, qos := range []int{1, 2} {
 		t.Run(fmt.Sprintf("QoS%d", qos), func(t *testing.T) {
 			underLoad(t, swarm, qos, (rounds+2-qos)/2, func(p *process) { p.kill() })
@@ -43,16 +43,7 @@ func TestCrash(t *testing.T) {
 
 // TestStopUnderLoad: SIGTERM while it is written to loses nothing either, and the server ends with 0.
 func TestStopUnderLoad(t *testing.T) {
-	underLoad(t, buildSwarm(t), 1, 3, func(p *process) { p.stop() })
-}
-
-func buildSwarm(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "swarm")
-	if out, err := exec.Command("go", "build", "-o", path, "./examples/swarm").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return path
+	underLoad(t, buildExample(t, "swarm"), 1, 3, func(p *process) { p.stop() })
 }
 
 // underLoad writes to a server that ends at random moments and is started again, and checks what there is.

@@ -83,6 +83,8 @@ var graph = []arrows{
 		"a plain mochi server with our users: nothing of the broker in it"},
 	{"examples/chat/...", []string{"examples/chat/...", "internal/tty"}, []string{modPaho},
 		"a client, as somebody else would write it: no package of the server, so that it proves the protocol"},
+	{"examples/iot/...", []string{"examples/iot/..."}, nil,
+		"a device that has nothing but a socket: its packets are written out, so that it proves the protocol"},
 	{"examples/swarm/...", []string{"examples/swarm/..."}, []string{modWebsocket, modSys},
 		"measures any MQTT broker, so it must not share code with ours: a mistake would hide on both sides"},
 }

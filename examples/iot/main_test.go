@@ -1,87 +1,68 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"net"
+	"fmt"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/hwangso/hwangso/broker"
-	"github.com/hwangso/hwangso/broker/wire"
-	"github.com/hwangso/hwangso/hooks"
-	"github.com/hwangso/hwangso/store"
-	"github.com/hwangso/hwangso/store/bolt"
+	"github.com/hwangso/hwangso/examples/iot/mqtt3"
 )
 
-// startServer serves users alice and bob, who are no friends, with the token "pw" each.
-func startServer(t *testing.T) (addr string) {
-	st, err := bolt.Open(bolt.Config{Dir: t.TempDir(), MinFree: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"alice", "bob"} {
-		a, err := st.CreateAccount(t.Context(), store.Account{Name: name})
-		if err == nil {
-			err = st.PutToken(t.Context(), store.Token{Account: a.ID, Hash: hooks.Secret("pw").Hash()})
+// TestVerdict: the check finds what it claims not to be there.
+func TestVerdict(t *testing.T) {
+	ack := func(i int) mqtt3.Packet { return mqtt3.Packet{Type: mqtt3.PubAck, ID: uint16(i + 1)} }
+	for _, c := range []struct {
+		name string
+		came func(s *sensor, back func(i int, seq int) mqtt3.Packet) []mqtt3.Packet
+		want string // "" for good
+	}{
+		{"good", func(s *sensor, back func(int, int) mqtt3.Packet) []mqtt3.Packet {
+			return []mqtt3.Packet{ack(0), back(0, 1), back(1, 2), ack(1)}
+		}, ""},
+		{"others between", func(s *sensor, back func(int, int) mqtt3.Packet) []mqtt3.Packet {
+			other := mqtt3.Packet{Type: mqtt3.Publish, Topic: "user/alice/json", Payload: []byte(`{"s":2,"i":"x","b":"y"}`)}
+			return []mqtt3.Packet{back(0, 1), other, back(1, 3), ack(0), ack(1)}
+		}, ""},
+		{"redelivered", func(s *sensor, back func(int, int) mqtt3.Packet) []mqtt3.Packet {
+			again := back(0, 1)
+			again.Dup = true
+			return []mqtt3.Packet{back(0, 1), back(1, 2), again, ack(0), ack(1)}
+		}, ""},
+		{"no PUBACK", func(s *sensor, back func(int, int) mqtt3.Packet) []mqtt3.Packet {
+			return []mqtt3.Packet{ack(0), back(0, 1), back(1, 2)}
+		}, "reading 1 was not acknowledged"},
+		{"lost", func(s *sensor, back func(int, int) mqtt3.Packet) []mqtt3.Packet {
+			return []mqtt3.Packet{ack(0), ack(1), back(1, 2)}
+		}, "reading 0 did not come back"},
+		{"twice", func(s *sensor, back func(int, int) mqtt3.Packet) []mqtt3.Packet {
+			return []mqtt3.Packet{ack(0), ack(1), back(0, 1), back(1, 2), back(1, 3)}
+		}, "reading 1 came twice"},
+		{"out of order", func(s *sensor, back func(int, int) mqtt3.Packet) []mqtt3.Packet {
+			return []mqtt3.Packet{ack(0), ack(1), back(1, 2), back(0, 1)}
+		}, "reading 0 came out of order"},
+		{"changed", func(s *sensor, back func(int, int) mqtt3.Packet) []mqtt3.Packet {
+			p := back(1, 2)
+			p.Payload = []byte(strings.Replace(string(p.Payload), "°C", "°F", 1))
+			return []mqtt3.Packet{ack(0), ack(1), back(0, 1), p}
+		}, "reading 1 came back changed"},
+		{"refused", func(s *sensor, back func(int, int) mqtt3.Packet) []mqtt3.Packet {
+			no := mqtt3.Packet{Type: mqtt3.Publish, Topic: "reply/" + s.cid(1), Payload: []byte(`{"code":403,"error":"not_friend","text":"no"}`)}
+			return []mqtt3.Packet{ack(0), back(0, 1), no, ack(1)}
+		}, "reading 1 was refused: no"},
+	} {
+		s := newSensor(nil, "user/alice", 1, 2)
+		back := func(i, seq int) mqtt3.Packet {
+			return mqtt3.Packet{Type: mqtt3.Publish, Topic: "user/alice/json",
+				Payload: fmt.Appendf(nil, `{"s":%d,"i":%q,"b":%q}`, seq, s.cid(i), s.readings[i].text)}
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	b, err := broker.New(broker.Config{Store: st})
-	if err != nil {
-		t.Fatal(err)
-	}
-	auth, err := hooks.NewAuthenticator(hooks.Config{Directory: st})
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv, err := wire.New(wire.Default(), b, auth)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(context.Background(), ln) }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		if err := errors.Join(srv.Shutdown(ctx), b.Close(ctx), st.Close(), <-served); err != nil {
-			t.Error(err)
-		}
-	})
-	return ln.Addr().String()
-}
-
-func TestReadingsComeBack(t *testing.T) {
-	addr := startServer(t)
-	for _, qos := range []string{"0", "1", "2"} {
-		for range 2 { // the second time with the session of the first
-			var out strings.Builder
-			if err := run(t.Context(), []string{"-addr", addr, "-user", "alice", "-token", "pw", "-n", "300", "-qos", qos}, &out); err != nil {
-				t.Fatalf("QoS %s: %v\n%s", qos, err, out.String())
-			}
-			if !strings.Contains(out.String(), "300 came back") || qos != "0" && !strings.Contains(out.String(), "300 acknowledged") {
-				t.Errorf("QoS %s: %s", qos, out.String())
+		for _, p := range c.came(s, back) {
+			if err := s.received(p); err != nil {
+				t.Fatal(err)
 			}
 		}
-	}
-}
-
-func TestRefusalIsTold(t *testing.T) {
-	addr := startServer(t)
-	var out strings.Builder
-	err := run(t.Context(), []string{"-addr", addr, "-user", "alice", "-token", "pw", "-to", "user/bob", "-n", "2"}, &out)
-	if err == nil || !strings.Contains(err.Error(), "reading 0 was refused: ") || !strings.Contains(out.String(), "2 acknowledged, 0 came back") {
-		t.Errorf("%v\n%s", err, out.String())
-	}
-	err = run(t.Context(), []string{"-addr", addr, "-user", "alice", "-token", "wrong"}, &out)
-	if err == nil || !strings.Contains(err.Error(), "bad user name or password") {
-		t.Errorf("a wrong token: %v", err)
+		err := s.verdict()
+		if (err == nil) != (c.want == "") || err != nil && err.Error() != c.want {
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
 	}
 }
