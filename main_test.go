@@ -65,6 +65,11 @@ func TestTwoPeople(t *testing.T) {
 	again.line("/history 3")
 	again.out.wait(t, `(?s)  \d\d:\d\d alice: while you were away 2 #5.*away 4 #7`)
 
+	// A new device of his is told to the others.
+	third := startSession(t, "chat", "-server", server, "-user", "bob", "-token", bob, "-id", "tablet")
+	third.out.wait(t, "connected as bob")
+	again.out.wait(t, `(?m)^\d\d:\d\d · .*tablet`)
+
 	// Suspended, she is put out and not let in.
 	hwangso(t, "user", "suspend", "alice", "-data", dir)
 	a.out.wait(t, "the server refuses this user and token|the connection is lost")

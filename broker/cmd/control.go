@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hwangso/hwangso/broker/api"
+	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/store"
 )
 
@@ -17,8 +18,10 @@ type control struct {
 	public http.Handler // users
 	admin  http.Handler // operators, by token
 	socket http.Handler // operators, by being able to connect
-	drain  func()
-	close  func() error
+	// signedIn tells a user's devices that there is a new one.
+	signedIn func(hooks.Identity)
+	drain    func()
+	close    func() error
 }
 
 // control makes the control API of the server's broker.
@@ -40,7 +43,7 @@ func (srv *server) control() error {
 	socket.HandleFunc("POST /local/backup", srv.serveBackup)
 	socket.HandleFunc("POST /local/rooms", srv.serveRooms)
 	socket.HandleFunc("POST /local/addresses", srv.serveAddresses)
-	srv.ctl = control{public: a.Public(), admin: a.Admin(), socket: socket, drain: a.Drain, close: a.Close}
+	srv.ctl = control{public: a.Public(), admin: a.Admin(), socket: socket, signedIn: a.DeviceSignedIn, drain: a.Drain, close: a.Close}
 	return nil
 }
 

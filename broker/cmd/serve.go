@@ -123,6 +123,15 @@ func open(ctx context.Context, set settings, log *slog.Logger, io Streams) (srv 
 	if set.narrate {
 		events = newNarrator(io.Out, srv.store).events()
 	}
+	tell := events.Attached
+	events.Attached = func(id hooks.Identity, present bool) {
+		if id.New {
+			srv.ctl.signedIn(id) // made below, before anybody can connect
+		}
+		if tell != nil {
+			tell(id, present)
+		}
+	}
 	if srv.broker, err = broker.New(broker.Config{
 		Store: srv.store, Events: events, MaxMessage: set.maxMessage, MaxFilters: set.maxFilters,
 		MaxGuests: set.maxGuests, MaxExpiry: set.expiry, Logger: log, Registerer: reg,

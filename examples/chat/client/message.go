@@ -124,6 +124,10 @@ func (m Message) Line() string {
 		return Clean("· " + c.Who + " was removed from the room")
 	case "role":
 		return Clean("· " + c.Who + " is " + c.Role + " now")
+	case "invited":
+		return Clean("· " + c.Who + " invites you to #" + c.Room)
+	case "device":
+		return Clean("· a device of yours has signed in: " + c.Device)
 	case "title":
 		return Clean("· the room is called " + c.Title + " now")
 	}

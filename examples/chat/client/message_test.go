@@ -9,16 +9,18 @@ import (
 
 func TestLine(t *testing.T) {
 	for in, want := range map[string]string{
-		`{"s":1,"f":"alice","b":"hi"}`:                                      "alice: hi",
-		`{"s":1,"f":"alice","b":"hi","x":{"op":"edit","s":1,"at":5}}`:       "alice: hi (edited)",
-		`{"s":5,"f":"alice","b":"new","x":{"op":"edit","s":1}}`:             "· alice edited #1: new",
-		`{"s":5,"f":"alice","x":{"op":"recall","s":1}}`:                     "· alice took #1 back",
-		`{"s":5,"f":"alice","b":"👍","x":{"op":"react","s":1}}`:              "· alice: 👍 to #1",
-		`{"s":5,"f":"alice","k":"image","b":"the sea"}`:                     "alice: [image] the sea",
-		`{"s":5,"k":"system","x":{"op":"joined","who":"bob"}}`:              "· bob is in the room now",
-		`{"s":5,"k":"system","x":{"op":"role","who":"bob","role":"owner"}}`: "· bob is owner now",
-		`{"s":5,"k":"notice","x":{"op":"device_new","device":"phone"}}`:     "· device new phone",
-		`{"s":1,"f":"a","b":"x\u001b[2Jy\u202e\nz"}`:                        "a: x[2Jy z",
+		`{"s":1,"f":"alice","b":"hi"}`:                                         "alice: hi",
+		`{"s":1,"f":"alice","b":"hi","x":{"op":"edit","s":1,"at":5}}`:          "alice: hi (edited)",
+		`{"s":5,"f":"alice","b":"new","x":{"op":"edit","s":1}}`:                "· alice edited #1: new",
+		`{"s":5,"f":"alice","x":{"op":"recall","s":1}}`:                        "· alice took #1 back",
+		`{"s":5,"f":"alice","b":"👍","x":{"op":"react","s":1}}`:                 "· alice: 👍 to #1",
+		`{"s":5,"f":"alice","k":"image","b":"the sea"}`:                        "alice: [image] the sea",
+		`{"s":5,"k":"system","x":{"op":"joined","who":"bob"}}`:                 "· bob is in the room now",
+		`{"s":5,"k":"system","x":{"op":"role","who":"bob","role":"owner"}}`:    "· bob is owner now",
+		`{"s":5,"k":"notice","x":{"op":"device","device":"phone"}}`:            "· a device of yours has signed in: phone",
+		`{"s":5,"k":"notice","x":{"op":"invited","who":"bob","room":"plans"}}`: "· bob invites you to #plans",
+		`{"s":5,"k":"notice","x":{"op":"something_new","who":"bob"}}`:          "· something new bob",
+		`{"s":1,"f":"a","b":"x\u001b[2Jy\u202e\nz"}`:                           "a: x[2Jy z",
 	} {
 		m, ok := ParseEnvelope("room/r", []byte(in))
 		if !ok || m.Line() != want {
