@@ -270,21 +270,18 @@ func (l *logs) settleLog(w *writtenLog) {
 
 // writeDevices writes the first devices of the list in one transaction and returns how many.
 func (l *logs) writeDevices(devices []*deviceState, now int64) (n int, err error) {
-	type written struct {
-		applied journal.Position
-		count   uint64
-	}
-	var done []written
+	var done []deviceRows
 	err = l.ix.db.Update(func(tx *bbolt.Tx) error {
 		for rows := 0; n < len(devices) && rows < sliceRows; n++ {
 			ds := devices[n]
 			ds.mu.Lock()
-			done = append(done, written{ds.applied, ds.count()})
-			k, err := ds.putDevice(tx, now)
+			r := ds.rows(now)
 			ds.mu.Unlock()
+			k, err := r.put(tx)
 			if err != nil {
 				return err
 			}
+			done = append(done, r)
 			rows += k
 		}
 		return nil
@@ -292,11 +289,11 @@ func (l *logs) writeDevices(devices []*deviceState, now int64) (n int, err error
 	if err != nil {
 		return 0, err
 	}
-	for i, w := range done {
+	for i := range done {
 		ds := devices[i]
 		ds.mu.Lock()
-		ds.saved = w.applied
-		ds.written = w.count - w.count%sendsBlock
+		ds.saved = done[i].applied
+		ds.written = done[i].count - done[i].count%sendsBlock
 		ds.queued = false
 		if ds.applied != ds.saved {
 			l.dirty.addDevice(ds)

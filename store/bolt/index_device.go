@@ -110,38 +110,46 @@ func (ix *index) loadSends(k deviceKey, base uint64) ([]send, error) {
 	return slices.Concat(blocks...), err
 }
 
-// putDevice writes a device's rows; mu is held. now (Unix milliseconds) dates the blocks for the sweep.
-func (ds *deviceState) putDevice(tx *bbolt.Tx, now int64) (rows int, err error) {
-	account, device := uint64(ds.key.account), uint64(ds.key.device)
-	if err := tx.Bucket(bucketDevices).Put(key2(account, device), ds.append(nil)); err != nil {
-		return 0, err
-	}
-	rows = 1
-	complete := ds.count() / sendsBlock
-	from := max(ds.written, ds.base) / sendsBlock
-	if from >= complete {
-		return rows, nil
-	}
-	b := tx.Bucket(bucketSends)
-	for n := from; n < complete; n++ {
+// deviceRows are the rows of a device as they were at one moment.
+type deviceRows struct {
+	key     deviceKey
+	row     []byte
+	from    uint64   // number of the first block
+	blocks  [][]byte // complete ones that the index does not have
+	applied journal.Position
+	count   uint64
+}
+
+// rows encodes what the index lacks; mu is held. now (Unix milliseconds) dates the blocks.
+func (ds *deviceState) rows(now int64) deviceRows {
+	r := deviceRows{key: ds.key, row: ds.append(nil), applied: ds.applied, count: ds.count()}
+	r.from = max(ds.written, ds.base) / sendsBlock
+	for n := r.from; n < r.count/sendsBlock; n++ {
 		at := n*sendsBlock - ds.base
 		v := binary.LittleEndian.AppendUint64([]byte{rowFormat}, uint64(now))
-		v = appendSends(v, ds.sends[at:at+sendsBlock])
-		if err := b.Put(key3(account, device, n), v); err != nil {
+		r.blocks = append(r.blocks, appendSends(v, ds.sends[at:at+sendsBlock]))
+	}
+	return r
+}
+
+// put writes the rows and removes blocks beyond the look-back. It holds no lock: a page of the index that must be read
+// from the disk delays nobody.
+func (r *deviceRows) put(tx *bbolt.Tx) (rows int, err error) {
+	account, device := uint64(r.key.account), uint64(r.key.device)
+	if err := tx.Bucket(bucketDevices).Put(key2(account, device), r.row); err != nil {
+		return 0, err
+	}
+	b := tx.Bucket(bucketSends)
+	for i, v := range r.blocks {
+		if err := b.Put(key3(account, device, r.from+uint64(i)), v); err != nil {
 			return rows, err
 		}
-		rows++
 	}
-	if complete <= sendsKept/sendsBlock {
+	rows = 1 + len(r.blocks)
+	complete := r.count / sendsBlock
+	if len(r.blocks) == 0 || complete <= sendsKept/sendsBlock {
 		return rows, nil
 	}
-	oldest := string(key3(account, device, complete-sendsKept/sendsBlock))
-	c := b.Cursor()
-	for k, _ := c.Seek(key3(account, device, 0)); k != nil && string(k) < oldest; k, _ = c.Seek(key3(account, device, 0)) {
-		if err := c.Delete(); err != nil {
-			return rows, err
-		}
-		rows++
-	}
-	return rows, nil
+	n, err := deleteRange(b, key3(account, device, 0), key3(account, device, complete-sendsKept/sendsBlock))
+	return rows + n, err
 }

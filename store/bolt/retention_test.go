@@ -267,3 +267,77 @@ func TestCheckFinds(t *testing.T) {
 		t.Fatal(got)
 	}
 }
+
+// Guests come with ever new names; what de-duplication keeps of them goes when it cannot be asked for any more.
+func TestSweepDevices(t *testing.T) {
+	now := time.Now()
+	s := testStore(t, Config{Dir: t.TempDir(), SegmentBytes: 16 << 10, Retention: -1, Now: func() time.Time { return now }}, 3)
+	info := testPair(t, s, 1, 2)
+	say := func(d store.Draft) store.Receipt {
+		t.Helper()
+		d.Log, d.Sender, d.Text = info.ID, 1, make([]byte, 200)
+		r, err := s.Append(d).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	for i := range 100 {
+		say(store.Draft{Device: 1, CID: fmt.Sprint("busy", i)})
+		say(store.Draft{Device: store.DeviceID(100 + i), CID: "guest"})
+	}
+	say(store.Draft{Device: 2, PacketID: 5})
+	for i := range 100 { // into a newer segment
+		say(store.Draft{Device: 3, CID: fmt.Sprint(i)})
+	}
+	count := func(bucket []byte) int {
+		t.Helper()
+		if err := s.writeCheckpoint(); err != nil {
+			t.Fatal(err)
+		}
+		n, err := s.ix.count(bucket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	sweep := func(age time.Duration) {
+		t.Helper()
+		now = now.Add(age)
+		if err := s.retain(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d, b := count(bucketDevices), count(bucketSends); d != 103 || b != 2 {
+		t.Fatal(d, b)
+	}
+	sweep(6 * 24 * time.Hour)
+	if d, b := count(bucketDevices), count(bucketSends); d != 103 || b != 2 {
+		t.Fatal(d, b)
+	}
+	sweep(2 * 24 * time.Hour)
+	if d, b := count(bucketDevices), count(bucketSends); d != 2 || b != 1 { // the unreleased identifier, the newest device
+		t.Fatal(d, b)
+	}
+	s.devices.sweep(now.Add(time.Hour))
+	if r := say(store.Draft{Device: 2, PacketID: 5}); !r.Repeated {
+		t.Fatal("an unreleased identifier is forgotten")
+	}
+	if r := say(store.Draft{Device: 100, CID: "guest"}); r.Repeated {
+		t.Fatal("a cid of last week is a repeat")
+	}
+	for i := range 70 { // numbering starts anew over what was swept
+		say(store.Draft{Device: 1, CID: fmt.Sprint("again", i)})
+	}
+	count(bucketDevices)
+	s.devices.sweep(now.Add(time.Hour))
+	for i := range 70 {
+		if r := say(store.Draft{Device: 1, CID: fmt.Sprint("again", i)}); !r.Repeated {
+			t.Fatal(i)
+		}
+	}
+	sweep(40 * 24 * time.Hour)
+	if d := count(bucketDevices); d > 3 {
+		t.Fatal(d)
+	}
+}
