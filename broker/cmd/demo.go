@@ -154,8 +154,10 @@ func (d *demonstration) end(cancel context.CancelFunc, crash chan counted) {
 }
 
 func (d *demonstration) serveArgs() []string {
-	return []string{"serve", "-data", d.Data, "-mqtt", d.MQTT, "-http", d.HTTP, "-narrate", "-log-level", "warn",
-		"-min-free", "1", "-drain", "3s", "-stop-with-stdin"}
+	return []string{
+		"serve", "-data", d.Data, "-mqtt", d.MQTT, "-http", d.HTTP, "-narrate", "-log-level", "warn",
+		"-min-free", "1", "-drain", "3s", "-stop-with-stdin",
+	}
 }
 
 // populate makes the people, their tokens and the room, before the server runs.

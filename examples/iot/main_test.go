@@ -52,8 +52,10 @@ func TestVerdict(t *testing.T) {
 	} {
 		s := newSensor(nil, "user/alice", 1, 2)
 		back := func(i, seq int) mqtt3.Packet {
-			return mqtt3.Packet{Type: mqtt3.Publish, Topic: "user/alice/json",
-				Payload: fmt.Appendf(nil, `{"s":%d,"i":%q,"b":%q}`, seq, s.cid(i), s.readings[i].text)}
+			return mqtt3.Packet{
+				Type: mqtt3.Publish, Topic: "user/alice/json",
+				Payload: fmt.Appendf(nil, `{"s":%d,"i":%q,"b":%q}`, seq, s.cid(i), s.readings[i].text),
+			}
 		}
 		for _, p := range c.came(s, back) {
 			if err := s.received(p); err != nil {

@@ -30,7 +30,7 @@ type Config struct {
 	Backoff  time.Duration // between attempts to connect; 0: half a second
 
 	// The handlers. A nil one is not called.
-	Message func(Message)
+	Message func(Message)          // each message once, as long as the Client lives
 	Event   func(Event)            // typing and read marks
 	State   func(up bool, e error) // the connection came up, or went down or could not be made, and why
 }
@@ -45,6 +45,8 @@ type Client struct {
 	cfg  Config
 	conn *autopaho.ConnectionManager
 	turn chan struct{} // holds a token when nobody sends
+
+	last map[string]place // the newest message by conversation; of the connection's goroutine
 
 	mu      sync.Mutex
 	answers map[string]chan []byte // by request identifier
@@ -72,7 +74,7 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 	if cfg.Backoff == 0 {
 		cfg.Backoff = 500 * time.Millisecond
 	}
-	c := &Client{cfg: cfg, turn: make(chan struct{}, 1), answers: make(map[string]chan []byte), ready: make(chan struct{}), ended: make(chan struct{})}
+	c := &Client{cfg: cfg, turn: make(chan struct{}, 1), last: make(map[string]place), answers: make(map[string]chan []byte), ready: make(chan struct{}), ended: make(chan struct{})}
 	c.turn <- struct{}{}
 	c.conn, err = autopaho.NewConnection(ctx, autopaho.ClientConfig{
 		ServerUrls: []*url.URL{server}, TlsCfg: cfg.TLS, KeepAlive: 30,
@@ -184,7 +186,7 @@ func (c *Client) received(r paho.PublishReceived) (bool, error) {
 			ch <- r.Packet.Payload // one answer, and there is room for one
 		}
 	case rest == "json" || place == "notice" && name == "json":
-		if m, ok := parseMessage(place, name, r.Packet.Payload); ok && c.cfg.Message != nil {
+		if m, ok := parseMessage(place, name, r.Packet.Payload); ok && c.first(m) && c.cfg.Message != nil {
 			c.cfg.Message(m)
 		}
 	default:
@@ -193,6 +195,24 @@ func (c *Client) received(r paho.PublishReceived) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// place is where a message stands.
+type place struct {
+	epoch uint32
+	seq   uint64
+}
+
+// first reports whether the message was not handed over before. A server that crashed may deliver again what was
+// acknowledged in its last seconds, and a broken connection what was under way, under the same number; a conversation
+// is delivered in order. After a restore numbers begin again where the backup ended, in a higher epoch.
+func (c *Client) first(m Message) bool {
+	last := c.last[m.Conversation]
+	if m.Epoch == last.epoch && m.Seq <= last.seq {
+		return false
+	}
+	c.last[m.Conversation] = place{m.Epoch, m.Seq}
+	return true
 }
 
 func splitTopic(topic string) (place, name, rest string) {

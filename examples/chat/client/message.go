@@ -11,6 +11,7 @@ import (
 type Message struct {
 	Conversation string // "user/bob", "room/lobby"; "notice" for what the server tells this user
 	Seq          uint64 // its number in the conversation
+	Epoch        uint32 // raised when the server was restored from a backup
 	From         string // "" for the server
 	Time         time.Time
 	CID          string
@@ -59,6 +60,7 @@ type envelope struct {
 	B string  `json:"b"`
 	K string  `json:"k"`
 	U int     `json:"u"`
+	H uint32  `json:"h"`
 	X *Change `json:"x"`
 }
 
@@ -75,7 +77,7 @@ func ParseEnvelope(conversation string, payload []byte) (Message, bool) {
 	if json.Unmarshal(payload, &e) != nil || e.S == 0 {
 		return Message{}, false
 	}
-	m := Message{Conversation: conversation, Seq: e.S, From: e.F, Time: time.UnixMilli(e.T), CID: e.I, Text: e.B, Kind: e.K, Unread: e.U}
+	m := Message{Conversation: conversation, Seq: e.S, Epoch: max(e.H, 1), From: e.F, Time: time.UnixMilli(e.T), CID: e.I, Text: e.B, Kind: e.K, Unread: e.U}
 	if e.X != nil {
 		m.Change = *e.X
 	}

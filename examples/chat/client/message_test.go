@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"github.com/eclipse/paho.golang/paho"
 )
 
 func TestLine(t *testing.T) {
@@ -54,4 +56,28 @@ func FuzzEnvelope(f *testing.F) {
 			t.Errorf("%q becomes %q", payload, m.Line())
 		}
 	})
+}
+
+// TestEachMessageOnce: what is delivered again is not handed over again, what comes after a restore is.
+func TestEachMessageOnce(t *testing.T) {
+	var got []string
+	c := &Client{last: make(map[string]place), cfg: Config{Message: func(m Message) { got = append(got, m.Text) }}}
+	for _, d := range []struct{ topic, payload string }{
+		{"room/r/json", `{"s":1,"b":"a"}`},
+		{"room/r/json", `{"s":2,"b":"b"}`},
+		{"room/other/json", `{"s":1,"b":"c"}`},
+		{"room/r/json", `{"s":1,"b":"again"}`},
+		{"room/r/json", `{"s":2,"b":"again"}`},
+		{"room/r/json", `{"s":3,"b":"d"}`},
+		{"room/r/json", `{"s":3,"b":"restored","h":2}`},
+		{"room/r/json", `{"s":3,"b":"again","h":2}`},
+	} {
+		_, err := c.received(paho.PublishReceived{Packet: &paho.Publish{Topic: d.topic, Payload: []byte(d.payload)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := strings.Join(got, " "); s != "a b c d restored" {
+		t.Errorf("got %s", s)
+	}
 }
