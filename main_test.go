@@ -420,43 +420,6 @@ func TestDemoWithoutTerminal(t *testing.T) {
 	}
 }
 
-// TestBackup: under load, restored and checked: everything that was acknowledged before.
-func TestBackup(t *testing.T) {
-	dir := dataDir(t)
-	hwangso(t, "seed", "-users", "20", "-friends", "4", "-rooms", "3", "-room-size", "10", "-password", "pw", "-messages", "500", "-data", dir)
-	p := startServer(t, dir)
-	c := startSession(t, "chat", "-server", "mqtt://"+p.addrs["mqtt"], "-user", "u0", "-token", "pw", "-to", "#g0", "-id", "c")
-	c.out.wait(t, "connected as u0")
-	c.line("before the backup")
-	c.out.wait(t, "me: before the backup #")
-	backup := filepath.Join(filepath.Dir(dir), "backup")
-	expect(t, hwangso(t, "backup", backup, "-data", dir), "Keep the master key")
-	if _, _, err := try(t, "backup", backup, "-data", dir); err == nil {
-		t.Error("a backup over a backup")
-	}
-	c.line("after the backup")
-	c.out.wait(t, "me: after the backup #")
-	c.line("/quit")
-	c.end()
-	p.stop()
-	expect(t, hwangso(t, "check", "-data", dir), "All is well")
-
-	restored := filepath.Join(filepath.Dir(dir), "restored")
-	key := filepath.Join(dir, "keys", "master.key")
-	hwangso(t, "restore", backup, "-data", restored, "-key", key)
-	expect(t, hwangso(t, "check", "-data", restored), "All is well")
-	expect(t, hwangso(t, "check", "-rebuild", "-data", restored), "All is well")
-	q := startServer(t, restored, "-key", key)
-	d := startSession(t, "chat", "-server", "mqtt://"+q.addrs["mqtt"], "-user", "u0", "-token", "pw", "-to", "#g0", "-id", "d")
-	d.out.wait(t, "connected as u0")
-	d.line("/history 5")
-	d.out.wait(t, "me: before the backup")
-	if strings.Contains(d.out.String(), "after the backup") {
-		t.Error("the backup holds what came after it")
-	}
-	expect(t, hwangso(t, "status", "-data", restored, "-key", key), `epoch +2`)
-}
-
 // TestStopsWithStdin: a server that another program runs ends with that program.
 func TestStopsWithStdin(t *testing.T) {
 	s := startSession(t, "serve", "-data", dataDir(t), "-mqtt", "127.0.0.1:0", "-http", "127.0.0.1:0", "-min-free", "1", "-stop-with-stdin")
