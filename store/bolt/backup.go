@@ -229,7 +229,7 @@ func copyPaced(ctx context.Context, dst io.Writer, src io.Reader, pace *pacer) (
 		if _, werr := dst.Write(buf[:n]); werr != nil {
 			return size, "", werr
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return size, hex.EncodeToString(h.Sum(nil)), nil
 		}
 		if err == nil {

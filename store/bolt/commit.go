@@ -83,7 +83,6 @@ type commitQueue struct {
 	ready  sync.Cond
 	items  []*item
 	bytes  int
-	spare  []*item
 	closed bool
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	bbolt "go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/hwangso/hwangso/store"
 	"github.com/hwangso/hwangso/store/journal"
@@ -68,7 +69,7 @@ func (ix *index) close() error { return ix.db.Close() }
 // view runs a read transaction; fn must be short, no transaction stays open over 10 ms.
 func (ix *index) view(fn func(tx *bbolt.Tx) error) error {
 	err := ix.db.View(fn)
-	if errors.Is(err, bbolt.ErrDatabaseNotOpen) {
+	if errors.Is(err, bbolterrors.ErrDatabaseNotOpen) {
 		return store.ErrClosed
 	}
 	return err
