@@ -31,12 +31,12 @@ func TestLog(t *testing.T) { storetest.Log(t, opener(Config{})) }
 
 // With no tail in memory, a checkpoint after every few records and small segments every other way is taken.
 func TestLogCold(t *testing.T) {
-	storetest.Log(t, opener(Config{CacheBytes: -1, CheckpointRecords: 7, SegmentBytes: 32 << 10}))
+	storetest.Log(t, opener(Config{CacheBytes: -1, CheckpointRecords: 30, SegmentBytes: 32 << 10}))
 }
 
 // With next to no log kept in memory every use loads it from the index.
 func TestLogEvicted(t *testing.T) {
-	open := opener(Config{CacheBytes: -1, CheckpointRecords: 3, SegmentBytes: 32 << 10})
+	open := opener(Config{CacheBytes: -1, CheckpointRecords: 100, SegmentBytes: 32 << 10})
 	storetest.Log(t, func(t testing.TB, dir string) store.Store {
 		s := open(t, dir).(*Store)
 		s.states.limit = 0

@@ -82,7 +82,7 @@ func (r modelRecord) appliesFor(viewer store.AccountID) bool {
 // logModelTest compares a store with the model under random operations. HWANGSO_TEST_SEED repeats a run,
 // HWANGSO_TEST_OPS sets its length.
 func logModelTest(t *testing.T, open OpenStore) {
-	seed, n := uint64(time.Now().UnixNano()), 1500
+	seed, n := uint64(time.Now().UnixNano()), 800
 	if v, err := strconv.ParseUint(os.Getenv("HWANGSO_TEST_SEED"), 10, 64); err == nil {
 		seed = v
 	}
