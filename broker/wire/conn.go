@@ -26,6 +26,7 @@ var (
 	errClientDone = errors.New("wire: the client has disconnected")
 	errUnreadable = errors.New("wire: not an MQTT client")
 	errRefused    = errors.New("wire: the connect was refused")
+	errQuiet      = errors.New("wire: time for a fresh goroutine")
 	errPanic      = errors.New("wire: the connection loop panicked")
 )
 
@@ -47,6 +48,8 @@ type conn struct {
 	sess      session
 	version   byte
 	connected bool
+	fresh     bool // this goroutine has handled nothing yet
+	renew     bool // it is to be replaced
 	problems  bool // the client wants reason strings (Request Problem Information)
 	will      bool // the session has a will, which a DISCONNECT with a reason sends
 	keepAlive uint16
@@ -81,10 +84,22 @@ func (c *conn) Close(why error) {
 
 func (c *conn) closing() bool { return c.why.Load() != nil }
 
-// serve runs the connection from accept to the end. It is the goroutine of the connection.
+// serve runs the connection from accept to the end. It is the goroutine of the connection, or the next one: see
+// quietAfter.
 func (c *conn) serve() {
-	defer c.srv.remove(c)
 	err := c.guard(c.read)
+	if c.renew && errors.Is(err, errQuiet) {
+		c.renew, c.fresh = false, true
+		c.srv.renewed.Add(1)
+		go c.serve()
+		return
+	}
+	c.finish(err)
+}
+
+// finish ends the connection.
+func (c *conn) finish(err error) {
+	defer c.srv.remove(c)
 	c.Close(err)
 	if e := c.guard(func() error { c.end(); return nil }); e != nil {
 		c.stream.Close()
@@ -110,18 +125,25 @@ func (c *conn) guard(f func() error) (err error) {
 
 // read handles packets until the connection is to end and says why.
 func (c *conn) read() error {
-	c.setReadDeadline(c.silentUntil())
-	if t, ok := c.stream.(*tls.Conn); ok {
+	c.setReadDeadline(c.readUntil())
+	if t, ok := c.stream.(*tls.Conn); ok && !c.connected {
 		if err := c.handshake(t); err != nil {
 			return err
 		}
 	}
 	for {
 		if err := c.fill(); err != nil {
+			if c.renew {
+				return errQuiet
+			}
 			return c.readError(err)
 		}
 		if c.connected {
 			c.heard = c.srv.now()
+		}
+		if c.fresh {
+			c.fresh = false
+			c.setReadDeadline(c.readUntil())
 		}
 		if err := c.packets(); err != nil {
 			return err

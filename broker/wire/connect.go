@@ -71,7 +71,7 @@ func (c *conn) connect(body []byte) error {
 	if err := c.send(frame); err != nil {
 		return errClientGone
 	}
-	c.setReadDeadline(c.silentUntil())
+	c.setReadDeadline(c.readUntil())
 	sess.Start()
 	return nil
 }

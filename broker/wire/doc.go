@@ -32,7 +32,7 @@
 //
 //	who            how many           ended by
 //	Serve          the caller's       ctx, Shutdown
-//	conn.serve     one a connection   its end; Shutdown waits for all
+//	conn.serve     one a connection   its end; Shutdown waits for all. A quiet one is replaced by a fresh one
 //	Shutdown       one while waiting  the end of the connections
 //
 // # Locks

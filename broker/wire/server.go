@@ -58,6 +58,9 @@ type Server struct {
 	rate    limiter
 	spare   spare
 
+	quietAfter time.Duration
+	renewed    atomic.Int64 // goroutines that were replaced by fresh ones
+
 	oversize sync.Once
 	zeros    []byte // see tooLarge
 
@@ -92,7 +95,7 @@ func newServer(cfg Config, auth Authenticator, attach attacher) (*Server, error)
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, log: cfg.logger(), metrics: m, auth: auth, attach: attach, start: time.Now(),
+		cfg: cfg, log: cfg.logger(), metrics: m, auth: auth, attach: attach, start: time.Now(), quietAfter: quietAfter,
 		rate: limiter{rate: cfg.AcceptRate}, stop: make(chan struct{}),
 		listeners: make(map[net.Listener]struct{}), addresses: make(map[netip.Prefix]int),
 	}

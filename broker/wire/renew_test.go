@@ -1,0 +1,71 @@
+package wire
+
+import (
+	"crypto/tls"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A quiet connection goes on unharmed on a fresh goroutine, however often that happens.
+func TestQuietConnections(t *testing.T) {
+	pair, roots := newCertificate(t, 1)
+	for name, secure := range map[string]*tls.Config{"tcp": nil, "tls": {Certificates: []tls.Certificate{pair}}} {
+		t.Run(name, func(t *testing.T) {
+			r := newTLSRig(t, secure, nil)
+			r.quietAfter = 20 * time.Millisecond
+			var nc net.Conn = dial(t, r.addr)
+			if secure != nil {
+				nc = tls.Client(nc, &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"})
+			}
+			say(t, nc, connectV311)
+			readConnack(t, nc)
+			s := r.d.last(t)
+			quiet := func() {
+				t.Helper()
+				for n := r.renewed.Load(); r.renewed.Load() == n; {
+					time.Sleep(time.Millisecond)
+				}
+			}
+			for range 3 {
+				quiet()
+				ping(t, nc)
+			}
+			quiet()
+			big := strings.Repeat("x", 40_000)
+			say(t, nc, `32 [ {echo/x} 0001 "`+big+`" ] c0 00`)
+			expect(t, nc, mustBytes(t, `40 02 0001 32 [ {echo/x} 0007 "`+big+`" ] d0 00`), "echo")
+			quiet()
+			n := r.renewed.Load()
+			say(t, nc, "32") // half a packet is not quiet
+			time.Sleep(100 * time.Millisecond)
+			if got := r.renewed.Load(); got != n {
+				t.Errorf("renewed %d times in the middle of a packet", got-n)
+			}
+			say(t, nc, `[ {room/lobby/text} 0002 "y" ]`)
+			expect(t, nc, []byte{0x40, 2, 0, 2}, "PUBACK")
+			quiet()
+			nc.Close()
+			if s.waitDetached(t) {
+				t.Error("orderly")
+			}
+		})
+	}
+}
+
+// Renewing does not lengthen the client's time.
+func TestQuietKeepAlive(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	r.quietAfter = 200 * time.Millisecond
+	nc := login(t, r.addr, `10 [ {MQTT} 05 c2 0001 [ ] {dev} {alice} {pw-alice} ]`)
+	began := time.Now()
+	expect(t, nc, mustBytes(t, `e0 [ 8d [ 1f {`+errKeepAlive.text+`} ] ]`), "DISCONNECT")
+	if took := time.Since(began); took < 1400*time.Millisecond {
+		t.Errorf("cut after %v", took)
+	}
+	if n := r.renewed.Load(); n != 1 {
+		t.Errorf("renewed %d times", n)
+	}
+}
