@@ -83,6 +83,7 @@ type Broker struct {
 	registry *registry
 	followed atomic.Uint64 // the journal position up to which sessions have been told
 	typists  typists
+	bulk     bulkLane
 	dirty    dirtyList
 	pumping  chan *Session // to a pump goroutine that waits for work
 

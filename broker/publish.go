@@ -202,6 +202,7 @@ func (b *Broker) publish(id hooks.Identity, t hooks.Topic, cid string, p Publica
 		}
 	}
 	b.metrics.published.Inc()
+	b.bulk.chat.Add(1)
 	return b.store.Append(d), nil
 }
 

@@ -20,6 +20,8 @@ type pump struct {
 	wrote   []wrote0
 	pending *store.Pending // what to wait for when nothing is due
 	page    pageContext    // of the page being delivered
+	bulk    int            // records of bulk feeds in the chunk
+	resume  time.Time      // bulk waits until then
 }
 
 // wrote0 is a QoS 0 delivery in the chunk.
@@ -36,7 +38,7 @@ func (p *pump) reset() {
 	clear(p.items)
 	clear(p.wrote)
 	p.items, p.wrote, p.arena, p.bytes, p.pending = p.items[:0], p.wrote[:0], p.arena[:0], 0, nil
-	p.page = pageContext{}
+	p.page, p.bulk = pageContext{}, 0
 	if cap(p.arena) > 2*chunkBytes {
 		p.arena = make([]byte, 0, 4<<10)
 	}
@@ -90,6 +92,10 @@ func (s *Session) step(p *pump) bool {
 	if len(p.items) > 0 {
 		err := s.link.Write(p.items)
 		s.written(p, err == nil)
+		if p.bulk > 0 {
+			now := time.Now()
+			p.resume = now.Add(s.b.bulk.take(p.bulk, now))
+		}
 		p.reset()
 		if err != nil {
 			s.stopPump(p)
@@ -106,11 +112,21 @@ func (s *Session) step(p *pump) bool {
 		return false
 	}
 	s.mu.Unlock()
-	if p.pending == nil {
+	var known <-chan struct{}
+	if p.pending != nil {
+		known = p.pending.Done()
+	}
+	var resume <-chan time.Time
+	if d := time.Until(p.resume); d > 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		resume = timer.C
+	} else if known == nil {
 		return true // something became due meanwhile
 	}
 	select {
-	case <-p.pending.Done():
+	case <-known:
+	case <-resume:
 	case <-p.kick:
 	}
 	p.pending = nil
@@ -136,6 +152,7 @@ func (s *Session) canFeed() bool {
 // leave takes the pump from the session. The caller holds mu.
 func (s *Session) leave(p *pump) {
 	s.running, s.work = false, nil
+	p.resume = time.Time{}
 	select {
 	case <-p.kick:
 	default:
@@ -174,14 +191,19 @@ func (s *Session) collect(p *pump) {
 		s.resend = s.resend[1:]
 		s.again(p, e)
 	}
+	paused := time.Until(p.resume) > 0
 	for tries := len(s.ready); tries > 0 && p.bytes < chunkBytes && len(s.ready) > 0 && !s.ended; tries-- {
 		f := s.ready[0]
 		s.ready = s.ready[1:]
-		if s.full(f.bulk) {
+		if s.full(f.bulk) || f.bulk && paused {
 			s.ready = append(s.ready, f)
 			continue
 		}
-		if s.pull(p, f); f.next < f.head {
+		n := len(p.items)
+		if s.pull(p, f); f.bulk {
+			p.bulk += len(p.items) - n
+		}
+		if f.next < f.head {
 			s.ready = append(s.ready, f)
 			if p.bytes < chunkBytes {
 				tries++ // more of the same log fits
