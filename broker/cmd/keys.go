@@ -6,7 +6,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/hwangso/hwangso/internal/tty"
+	"github.com/hwangso/hwangso/examples/chat/tty"
 )
 
 // readKeys reads single letters: key by key from a terminal, else the first letter of every line. The chan is closed

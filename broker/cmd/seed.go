@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hwangso/hwangso/internal/tty"
+	"github.com/hwangso/hwangso/examples/chat/tty"
 	"github.com/hwangso/hwangso/store/bolt"
 )
 

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"unicode"
 
-	"github.com/hwangso/hwangso/internal/tty"
+	"github.com/hwangso/hwangso/examples/chat/tty"
 )
 
 // editor reads lines while others print: what is being typed stays below what arrives. Without a terminal it reads and
