@@ -411,12 +411,18 @@ func checkSize(s string) error {
 	return nil
 }
 
-// show quotes a client's word for an error text: short, and nothing in it can
-// steer a terminal.
+// show quotes a client's word for an error text: short, also where every byte
+// is escaped, and nothing in it can steer a terminal.
 func show(s string) string {
 	const most = 80
-	if len(s) > most {
-		return strconv.Quote(s[:most]) + "…"
+	n := min(len(s), most)
+	word := strconv.Quote(s[:n])
+	for len(word) > 2*most {
+		n /= 2
+		word = strconv.Quote(s[:n])
 	}
-	return strconv.Quote(s)
+	if n < len(s) {
+		word += "…"
+	}
+	return word
 }
