@@ -62,9 +62,10 @@ type conn struct {
 	lastTopic string
 
 	// Shared with the pump.
-	why     atomic.Pointer[ending] // set once: the connection is to end
-	broken  atomic.Bool            // a write failed: whatever follows would be garbage
-	pending atomic.Int32           // QoS 1 and 2 publishes of an MQTT 5 client without their last answer
+	why      atomic.Pointer[ending] // set once: the connection is to end
+	farewell atomic.Pointer[farewell]
+	broken   atomic.Bool  // a write failed: whatever follows would be garbage
+	pending  atomic.Int32 // QoS 1 and 2 publishes of an MQTT 5 client without their last answer
 
 	unstored map[uint16]struct{} // owned by the pump: QoS 2 identifiers acknowledged to an MQTT 5 client that no store knows (typing, marks, requests)
 

@@ -223,6 +223,9 @@ func (s *doubleSession) Subscribe(_ context.Context, reqs []broker.SubRequest) (
 
 func (s *doubleSession) Unsubscribe(_ context.Context, filters []string) ([]bool, error) {
 	out := make([]bool, len(filters))
+	if filters[0] == "storage/fails" {
+		return nil, &store.Error{Code: store.CodeUnavailable, Retry: time.Second}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, f := range filters {
@@ -303,9 +306,10 @@ type rig struct {
 	log  *logged
 }
 
-func newRig(t testing.TB, change func(*Config)) *rig { return newTLSRig(t, nil, change) }
+func newRig(t testing.TB, change func(*Config)) *rig { return newTLSRig(t, nil, change, nil) }
 
-func newTLSRig(t testing.TB, secure *tls.Config, change func(*Config)) *rig {
+// newTLSRig serves over TLS if secure is not nil. prepare may change the server before it serves.
+func newTLSRig(t testing.TB, secure *tls.Config, change func(*Config), prepare func(*Server)) *rig {
 	t.Helper()
 	r := &rig{d: newDouble(), log: new(logged)}
 	cfg := Default()
@@ -316,6 +320,9 @@ func newTLSRig(t testing.TB, secure *tls.Config, change func(*Config)) *rig {
 	var err error
 	if r.Server, err = newServer(cfg, keeper{}, r.d.Attach); err != nil {
 		t.Fatal(err)
+	}
+	if prepare != nil {
+		prepare(r.Server)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hwangso/hwangso/broker"
 )
@@ -48,10 +49,12 @@ func measureIdle(t *testing.T, over transport, n int) {
 		pair, _ := newCertificate(t, 1)
 		secure = &tls.Config{Certificates: []tls.Certificate{pair}}
 	}
-	r := newTLSRig(t, secure, func(c *Config) { c.Logger = nil })
-	r.attach = func(_ context.Context, _ broker.Connect, l broker.Link) (session, bool, error) {
-		return &idleSession{link: l}, false, nil
-	}
+	r := newTLSRig(t, secure, func(c *Config) { c.Logger = nil }, func(s *Server) {
+		s.quietAfter = time.Second
+		s.attach = func(_ context.Context, _ broker.Connect, l broker.Link) (session, bool, error) {
+			return &idleSession{link: l}, false, nil
+		}
+	})
 	addr := r.addr
 	if over == overWS {
 		h := httptest.NewServer(r.Server)
@@ -76,6 +79,9 @@ func measureIdle(t *testing.T, over transport, n int) {
 	}
 	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
 		t.Fatalf("%q, %v", line, err)
+	}
+	for over <= overTLS && r.renewed.Load() < int64(n) {
+		time.Sleep(10 * time.Millisecond)
 	}
 	for range 5 { // stacks shrink by half at a time
 		debug.FreeOSMemory()

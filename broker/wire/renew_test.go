@@ -13,8 +13,7 @@ func TestQuietConnections(t *testing.T) {
 	pair, roots := newCertificate(t, 1)
 	for name, secure := range map[string]*tls.Config{"tcp": nil, "tls": {Certificates: []tls.Certificate{pair}}} {
 		t.Run(name, func(t *testing.T) {
-			r := newTLSRig(t, secure, nil)
-			r.quietAfter = 20 * time.Millisecond
+			r := newTLSRig(t, secure, nil, func(s *Server) { s.quietAfter = 20 * time.Millisecond })
 			var nc net.Conn = dial(t, r.addr)
 			if secure != nil {
 				nc = tls.Client(nc, &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"})
@@ -57,8 +56,7 @@ func TestQuietConnections(t *testing.T) {
 // Renewing does not lengthen the client's time.
 func TestQuietKeepAlive(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, nil)
-	r.quietAfter = 200 * time.Millisecond
+	r := newTLSRig(t, nil, nil, func(s *Server) { s.quietAfter = 200 * time.Millisecond })
 	nc := login(t, r.addr, `10 [ {MQTT} 05 c2 0001 [ ] {dev} {alice} {pw-alice} ]`)
 	began := time.Now()
 	expect(t, nc, mustBytes(t, `e0 [ 8d [ 1f {`+errKeepAlive.text+`} ] ]`), "DISCONNECT")

@@ -30,6 +30,10 @@ func (c *conn) subscribe(body []byte) error {
 		asked[i] = broker.SubRequest{Filter: strings.Clone(f.Filter), QoS: f.Qos, NoLocal: f.NoLocal, Identifier: uint32(f.Identifier)}
 	}
 	results, err := c.sess.Subscribe(context.Background(), asked)
+	if err != nil && c.version == v31 { // granting QoS 0 would be a lie: the client is to ask again
+		c.sendLast(pk.PacketID, err)
+		return nil
+	}
 	if err != nil { // the storage: no filter is in force
 		results = make([]broker.SubResult, len(asked))
 		for i := range results {
@@ -64,9 +68,6 @@ func (c *conn) subscribe(body []byte) error {
 	if err := ack.SubackEncode(&b); err != nil {
 		return err
 	}
-	if err != nil && c.version == v31 { // a QoS 0 would be a lie: let it ask again
-		return err
-	}
 	c.sess.Send(b.Bytes())
 	return nil
 }
@@ -88,8 +89,9 @@ func (c *conn) unsubscribe(body []byte) error {
 		filters[i] = strings.Clone(pk.Filters[i].Filter)
 	}
 	had, err := c.sess.Unsubscribe(context.Background(), filters)
-	if err != nil && c.version != v5 {
-		return err // 3.x has no failure: no UNSUBACK, so that the client asks again
+	if err != nil && c.version != v5 { // 3.x has no failure: no UNSUBACK, so that the client asks again
+		c.sendLast(pk.PacketID, err)
+		return nil
 	}
 	ack := packets.Packet{ProtocolVersion: c.version, PacketID: pk.PacketID, ReasonCodes: make([]byte, len(filters))}
 	ack.FixedHeader.Type = packets.Unsuback
@@ -114,6 +116,20 @@ func (c *conn) tell(id uint16, o view.Outcome) {
 	if frame := c.encodeReply(id, "", o); frame != nil {
 		c.sess.Send(frame)
 	}
+}
+
+// farewell is a frame after which the connection is to end.
+type farewell struct {
+	frame []byte
+	why   error
+}
+
+// sendLast tells a 3.x client, in the order of everything else, why its request failed, and ends the connection when
+// that has been written.
+func (c *conn) sendLast(id uint16, why error) {
+	f := &farewell{frame: c.encodeReply(id, "", view.Failure(why, "", view.English)), why: why}
+	c.farewell.Store(f)
+	c.sess.Send(f.frame)
 }
 
 // encodeReply is a PUBLISH on reply/{cid}, or reply/-{packet identifier} without one; nil if the client takes no packet

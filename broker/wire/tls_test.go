@@ -53,7 +53,7 @@ func certificatePEM(t testing.TB, serial int64) (cert, key []byte) {
 
 func TestTLS(t *testing.T) {
 	pair, roots := newCertificate(t, 1)
-	r := newTLSRig(t, &tls.Config{Certificates: []tls.Certificate{pair}}, func(c *Config) { c.ConnectTimeout = 5 * time.Second })
+	r := newTLSRig(t, &tls.Config{Certificates: []tls.Certificate{pair}}, func(c *Config) { c.ConnectTimeout = 5 * time.Second }, nil)
 	nc, err := tls.Dial("tcp", r.addr, &tls.Config{RootCAs: roots})
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func TestTLS(t *testing.T) {
 // A client that never finishes the handshake, or does not speak TLS, costs no more than ConnectTimeout.
 func TestTLSHandshakeTimeout(t *testing.T) {
 	pair, _ := newCertificate(t, 1)
-	r := newTLSRig(t, &tls.Config{Certificates: []tls.Certificate{pair}}, func(c *Config) { c.ConnectTimeout = 50 * time.Millisecond })
+	r := newTLSRig(t, &tls.Config{Certificates: []tls.Certificate{pair}}, func(c *Config) { c.ConnectTimeout = 50 * time.Millisecond }, nil)
 	silent := dial(t, r.addr)
 	io.Copy(io.Discard, silent)
 	plain := dial(t, r.addr)

@@ -37,6 +37,9 @@ func (c *conn) Write(items []broker.Item) error {
 			failed = w.outcome(it)
 		case broker.ItemFrame:
 			w.put(it.Frame)
+			if f := c.farewell.Load(); f != nil && &f.frame[0] == &it.Frame[0] {
+				failed = f.why
+			}
 		}
 		if failed != nil || w.err != nil {
 			break
