@@ -85,7 +85,7 @@ type Broker struct {
 	typists  typists
 	bulk     bulkLane
 	dirty    dirtyList
-	pumping  chan *Session // to a pump goroutine that waits for work
+	workers  workers
 
 	life    context.Context // ends with Close
 	end     context.CancelFunc
@@ -112,8 +112,7 @@ func New(cfg Config) (*Broker, error) {
 	if cfg.Access == nil {
 		cfg.Access = hooks.NewAccess(cfg.Store, cfg.Store)
 	}
-	b := &Broker{cfg: cfg, store: cfg.Store, access: cfg.Access, log: cfg.Logger, now: cfg.Now, registry: newRegistry(),
-		pumping: make(chan *Session)}
+	b := &Broker{cfg: cfg, store: cfg.Store, access: cfg.Access, log: cfg.Logger, now: cfg.Now, registry: newRegistry()}
 	b.metrics = newMetrics(cfg.Registerer, b)
 	b.life, b.end = context.WithCancel(context.Background())
 	_, end := b.store.Bounds() // before the first session: what comes later is told
@@ -152,6 +151,7 @@ func (b *Broker) housekeep(ctx context.Context) {
 			for _, s := range b.dirty.take() {
 				s.saveCursors()
 			}
+			b.workers.sweep(time.Now())
 		case <-expire.C:
 			for {
 				n, err := b.store.ExpireSessions(ctx, b.now().UnixMilli(), 1000)
@@ -217,6 +217,7 @@ func (b *Broker) Close(ctx context.Context) error {
 		}
 	}
 	b.closed.Do(b.end)
+	b.workers.close()
 	b.wg.Wait()
 	return nil
 }

@@ -44,37 +44,6 @@ func (p *pump) reset() {
 	}
 }
 
-// pumpIdle is how long a pump goroutine waits for another session before it ends: with a stack that has grown once it
-// is cheaper than a new one.
-const pumpIdle = 5 * time.Second
-
-// startPump gives the session to a waiting pump goroutine, or to a new one.
-func (b *Broker) startPump(s *Session) {
-	select {
-	case b.pumping <- s:
-	default:
-		b.wg.Go(func() { b.pump(s) })
-	}
-}
-
-// pump is a pump goroutine: it serves one session after the other, each until nothing is due.
-func (b *Broker) pump(s *Session) {
-	idle := time.NewTimer(pumpIdle)
-	defer idle.Stop()
-	for {
-		for s.step(s.work) {
-		}
-		idle.Reset(pumpIdle)
-		select {
-		case s = <-b.pumping:
-		case <-idle.C:
-			return
-		case <-b.life.Done():
-			return
-		}
-	}
-}
-
 // Within a chunk: packets of the link, outcomes in the order in which the packets arrived, ephemeral news, then
 // deliveries, logs in turn.
 
@@ -112,24 +81,27 @@ func (s *Session) step(p *pump) bool {
 		return false
 	}
 	s.mu.Unlock()
-	var known <-chan struct{}
-	if p.pending != nil {
-		known = p.pending.Done()
-	}
-	var resume <-chan time.Time
-	if d := time.Until(p.resume); d > 0 {
-		timer := time.NewTimer(d)
-		defer timer.Stop()
-		resume = timer.C
-	} else if known == nil {
+	awaited := p.pending
+	p.pending = nil
+	switch d := time.Until(p.resume); {
+	case awaited != nil:
+		if awaited.Notify(&p.kick); awaited.Ready() {
+			return true
+		}
+	case d <= 0:
 		return true // something became due meanwhile
 	}
-	select {
-	case <-known:
-	case <-resume:
-	case <-p.kick:
+	if p.resume.IsZero() {
+		<-p.kick
+		return true
 	}
-	p.pending = nil
+	timer := time.NewTimer(time.Until(p.resume))
+	defer timer.Stop()
+	select {
+	case <-p.kick:
+	case <-timer.C:
+		p.resume = time.Time{}
+	}
 	return true
 }
 

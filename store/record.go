@@ -201,22 +201,23 @@ type Receipt struct {
 	Repeated bool // the same cid or packet identifier was stored before: this is its receipt
 }
 
-// Pending is the future result of an append. The zero value is not usable.
+// Pending is the future result of an append. The zero value is unresolved.
 type Pending struct {
 	ready   atomic.Bool
-	done    chan struct{}
+	notify  atomic.Pointer[chan struct{}]
+	done    atomic.Pointer[chan struct{}] // made by who asks for it
 	receipt Receipt
 	err     error
 }
 
 // NewPending returns an unresolved Pending for an implementation of Log.
-func NewPending() *Pending { return &Pending{done: make(chan struct{})} }
+func NewPending() *Pending { return new(Pending) }
 
 var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
 // Resolved returns a Pending that has its result already.
 func Resolved(r Receipt, err error) *Pending {
-	p := &Pending{done: closedChan, receipt: r, err: err}
+	p := &Pending{receipt: r, err: err}
 	p.ready.Store(true)
 	return p
 }
@@ -225,18 +226,45 @@ func Resolved(r Receipt, err error) *Pending {
 func (p *Pending) Resolve(r Receipt, err error) {
 	p.receipt, p.err = r, err
 	p.ready.Store(true)
-	close(p.done)
+	if c := p.notify.Load(); c != nil {
+		select {
+		case *c <- struct{}{}:
+		default:
+		}
+	}
+	if c := p.done.Load(); c != nil {
+		close(*c)
+	}
 }
 
-// Ready reports whether the result is known. It is much cheaper than looking at Done.
+// Ready reports whether the result is known.
 func (p *Pending) Ready() bool { return p.ready.Load() }
 
+// Notify makes Resolve send to a channel with room for one, unless something waits in it already. It is for one waiter
+// that waits for many things by one channel; the signal may also be an earlier one, so the waiter asks Ready. A result
+// that is known when Notify returns may have sent nothing.
+func (p *Pending) Notify(c *chan struct{}) { p.notify.Store(c) }
+
 // Done is closed when the result is known.
-func (p *Pending) Done() <-chan struct{} { return p.done }
+func (p *Pending) Done() <-chan struct{} {
+	if p.ready.Load() {
+		return closedChan
+	}
+	c := make(chan struct{})
+	if !p.done.CompareAndSwap(nil, &c) {
+		return *p.done.Load()
+	}
+	if p.ready.Load() { // Resolve may not have seen the channel
+		return closedChan
+	}
+	return c
+}
 
 // Result waits for the result. A nil error means that the record is durable: it survives the death of the process
 // and of the machine. Any other error means that nobody will ever see it, except CodeUnknown.
 func (p *Pending) Result() (Receipt, error) {
-	<-p.done
+	if !p.ready.Load() {
+		<-p.Done()
+	}
 	return p.receipt, p.err
 }
