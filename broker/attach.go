@@ -283,9 +283,6 @@ func (s *Session) Detach(orderly bool) {
 	if s.timer != nil {
 		s.timer.Stop()
 	}
-	if orderly {
-		s.Heard()
-	}
 	s.mu.Lock()
 	s.ended = true
 	s.signal()
@@ -297,6 +294,9 @@ func (s *Session) Detach(orderly bool) {
 	}
 	for s.running {
 		s.wait()
+	}
+	if orderly { // the client was there until now: what was written has arrived
+		s.hear()
 	}
 	if !s.guest {
 		s.save()

@@ -49,60 +49,79 @@ func (p *pump) reset() {
 
 // step does one round of a pump; false ends it.
 func (s *Session) step(p *pump) bool {
-	if s.takeLoading() {
+	s.mu.Lock()
+	if s.loading && !s.ended {
+		s.mu.Unlock()
 		if err := s.load(); err != nil {
 			s.b.log.Error("session not loaded", keyUser, s.id.Name, keyClient, s.id.client, keyErr, err)
 			s.stopPump(p)
 			s.link.Close(ErrStorage)
 			return false
 		}
+		s.mu.Lock()
 	}
 	s.collect(p)
 	if len(p.items) > 0 {
-		err := s.link.Write(p.items)
-		s.written(p, err == nil)
-		if p.bulk > 0 {
-			now := time.Now()
-			p.resume = now.Add(s.b.bulk.take(p.bulk, now))
-		}
-		p.reset()
-		if err != nil {
-			s.stopPump(p)
-			s.link.Close(err)
-			return false
-		}
-		return true
+		s.mu.Unlock()
+		return s.write(p)
 	}
-
-	s.mu.Lock()
 	if s.ended || s.idle() {
 		s.leave(p)
 		s.mu.Unlock()
 		return false
 	}
 	s.mu.Unlock()
+	p.wait()
+	return true
+}
+
+// write gives the chunk to the link; false ends the pump.
+func (s *Session) write(p *pump) bool {
+	err := s.link.Write(p.items)
+	s.written(p, err == nil)
+	if p.bulk > 0 {
+		now := time.Now()
+		p.resume = time.Time{}
+		if d := s.b.bulk.take(p.bulk, now); d > 0 {
+			p.resume = now.Add(d)
+		}
+	}
+	p.reset()
+	if err != nil {
+		s.stopPump(p)
+		s.link.Close(err)
+	}
+	return err == nil
+}
+
+// wait waits for the outcome that is awaited, the end of a pause of the bulk lane, or a wake-up, whatever comes first.
+func (p *pump) wait() {
 	awaited := p.pending
 	p.pending = nil
-	switch d := time.Until(p.resume); {
-	case awaited != nil:
+	if awaited != nil {
 		if awaited.Notify(&p.kick); awaited.Ready() {
-			return true
+			return
 		}
-	case d <= 0:
-		return true // something became due meanwhile
 	}
-	if p.resume.IsZero() {
+	switch {
+	case p.paused():
+		timer := time.NewTimer(time.Until(p.resume))
+		defer timer.Stop()
+		select {
+		case <-p.kick:
+		case <-timer.C:
+		}
+	case awaited != nil:
 		<-p.kick
-		return true
 	}
-	timer := time.NewTimer(time.Until(p.resume))
-	defer timer.Stop()
-	select {
-	case <-p.kick:
-	case <-timer.C:
+}
+
+// paused reports whether bulk is to wait.
+func (p *pump) paused() bool {
+	if !p.resume.IsZero() && time.Until(p.resume) <= 0 {
 		p.resume = time.Time{}
 	}
-	return true
+	return !p.resume.IsZero()
 }
 
 // idle reports whether nothing is due and no outcome is awaited. The caller holds mu.
@@ -142,16 +161,8 @@ func (s *Session) stopPump(p *pump) {
 	s.mu.Unlock()
 }
 
-func (s *Session) takeLoading() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.loading && !s.ended
-}
-
-// collect fills the pump's chunk with what is due.
+// collect fills the pump's chunk with what is due. The caller holds mu, which is let go while a log is read.
 func (s *Session) collect(p *pump) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.ended {
 		return
 	}
@@ -163,7 +174,7 @@ func (s *Session) collect(p *pump) {
 		s.resend = s.resend[1:]
 		s.again(p, e)
 	}
-	paused := time.Until(p.resume) > 0
+	paused := p.paused()
 	for tries := len(s.ready); tries > 0 && p.bytes < chunkBytes && len(s.ready) > 0 && !s.ended; tries-- {
 		f := s.ready[0]
 		s.ready = s.ready[1:]

@@ -285,6 +285,11 @@ func (s *Session) Heard() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.hear()
+}
+
+// hear is Heard. The caller holds mu.
+func (s *Session) hear() {
 	rest := s.qos0[:0]
 	for _, f := range s.qos0 {
 		if f.written0 < f.last0 { // the rest is being written right now
