@@ -93,23 +93,23 @@ func TestCrashTellsStoredFromDeliveredOrder(t *testing.T) {
 	for _, stored := range []bool{true, false} {
 		b := newFaulty(t)
 		b.chat = true
-		var held entry
-		b.keep = func(_ string, n int, e entry) []entry {
+		held := make(map[string]entry) // by topic: both writers have a message 10
+		b.keep = func(topic string, n int, e entry) []entry {
 			seq := func(s int) entry {
 				e.payload = append(fmt.Appendf(nil, `{"s":%d,`, s), e.payload[bytes.IndexByte(e.payload, ',')+1:]...)
 				return e
 			}
 			switch {
 			case n == 10 && stored: // 10 comes behind 11, in the log too
-				held = seq(12)
+				held[topic] = seq(12)
 				return nil
 			case n == 10:
-				held = seq(11)
+				held[topic] = seq(11)
 				return nil
 			case n == 11 && stored:
-				return []entry{seq(11), held}
+				return []entry{seq(11), held[topic]}
 			case n == 11:
-				return []entry{seq(12), held}
+				return []entry{seq(12), held[topic]}
 			}
 			return []entry{seq(n + 1)}
 		}
