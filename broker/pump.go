@@ -281,7 +281,10 @@ func (s *Session) pull(p *pump, f *feed) {
 	}
 	s.mu.Lock()
 	p.page = about
-	if s.ended || s.feeds[f.log] != f { // unsubscribed meanwhile
+	if s.ended { // nothing of the page was taken: f.next must stay, or Detach would save the rest as delivered
+		return
+	}
+	if s.feeds[f.log] != f { // unsubscribed meanwhile
 		f.next = f.head
 		return
 	}
