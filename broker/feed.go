@@ -42,8 +42,8 @@ type route struct {
 	ids     []uint32 // subscription identifiers
 }
 
-// behind is how far a feed lags to count as bulk.
-const behind = 64
+// behind is how far a feed lags to count as bulk: an absence, not a reconnect.
+const behind = 1000
 
 // logTopic is how a user sees a log; ok is false for a log that has no topic for it.
 func (b *Broker) logTopic(key store.Key, me store.AccountID) (t hooks.Topic, ok bool) {
