@@ -201,7 +201,11 @@ func (ch *chat) event(e client.Event) {
 		mine := ch.mine[e.Conversation]
 		if mine > 0 && !ch.all[e.Conversation] && e.UnreadBy(mine) == 0 {
 			ch.all[e.Conversation] = true
-			say = fmt.Sprintf("· everybody in %s has read #%d", short(e.Conversation), mine)
+			who := "everybody in " + short(e.Conversation)
+			if peer, pair := strings.CutPrefix(e.Conversation, "user/"); pair {
+				who = peer
+			}
+			say = fmt.Sprintf("· %s has read #%d", who, mine)
 		}
 	}
 	ch.mu.Unlock()
