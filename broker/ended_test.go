@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"strings"
@@ -65,5 +66,53 @@ func TestEndedWhileReading(t *testing.T) {
 		if !strings.Contains(p, fmt.Sprintf(`"b":"%d"`, i)) {
 			t.Errorf("delivery %d is %s", i, p)
 		}
+	}
+}
+
+// meddling is a store in which something happens between the loading and the saving of a row.
+type meddling struct {
+	store.Store
+	meanwhile func()
+}
+
+func (m *meddling) SaveSession(ctx context.Context, row *store.Session) error {
+	if f := m.meanwhile; f != nil {
+		m.meanwhile = nil
+		f()
+	}
+	return m.Store.SaveSession(ctx, row)
+}
+
+// What is acknowledged while a SUBSCRIBE replaces the row is not forgotten.
+func TestAcknowledgedWhileSubscribing(t *testing.T) {
+	w := newWorld(t, "alice", "bob")
+	if err := w.b.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	m := &meddling{Store: w.st}
+	b, err := New(Config{Store: m})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.b = b
+	alice, bob := w.connect("alice", "a"), w.connect("bob", "b", withoutAcks)
+	bob.subscribe("user/+/json")
+	for i := range 3 {
+		alice.must("user/bob/text", fmt.Sprint(i))
+	}
+	got := bob.wait(3, delivery)
+	m.meanwhile = func() {
+		for _, it := range got {
+			bob.s.Acked(it.PacketID)
+		}
+		bob.s.saveCursors()
+	}
+	bob.subscribe("room/+/json")
+	bob.s.saveCursors()
+	bob.leave()
+	alice.must("user/bob/text", "new")
+	bob = w.connect("bob", "b")
+	if p := bob.deliveries(1)[0]; !strings.Contains(p, `"b":"new"`) {
+		t.Errorf("what was acknowledged came again: %s", p)
 	}
 }

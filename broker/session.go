@@ -61,6 +61,7 @@ type Session struct {
 	released map[uint16]store.Receipt // QoS 2 identifiers of a guest
 	requests int                      // control requests under way
 	dirty    bool                     // in Broker.dirty
+	frozen   bool                     // the row is being replaced: cursors wait
 }
 
 // who is what a session keeps of the identity; an idle phone pays for every byte.
@@ -329,9 +330,33 @@ func (s *Session) saveCursors() {
 	if s.ended || s.loading {
 		return // Detach saves; a feed made while loading must stay until all is loaded
 	}
+	if s.frozen {
+		s.mark()
+		return
+	}
 	if m := s.takeCursors(); m != nil {
 		s.b.store.PutCursors(s.id.Account, s.id.Device, m)
 	}
+}
+
+// freeze gives the store all that was acknowledged and holds back what comes until thaw, so that a row that is loaded,
+// changed and saved between the two loses no acknowledgement.
+func (s *Session) freeze() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.frozen = true
+	if s.loading {
+		return // nothing has been acknowledged yet
+	}
+	if m := s.takeCursors(); m != nil {
+		s.b.store.PutCursors(s.id.Account, s.id.Device, m)
+	}
+}
+
+func (s *Session) thaw() {
+	s.mu.Lock()
+	s.frozen = false
+	s.mu.Unlock()
 }
 
 // takeCursors returns the cursors that moved, nil if none did. The caller holds mu.

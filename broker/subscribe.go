@@ -91,6 +91,8 @@ func (s *Session) changeFilters(ctx context.Context, filters []store.Filter, par
 		return err
 	}
 	if !s.guest {
+		s.freeze()
+		defer s.thaw()
 		row, err := s.b.store.LoadSession(s.id.Account, s.id.Device)
 		if store.CodeOf(err) == store.CodeNotFound {
 			row, err = &store.Session{Account: s.id.Account, Device: s.id.Device}, nil
