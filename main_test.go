@@ -33,7 +33,7 @@ func TestTwoPeople(t *testing.T) {
 	a.line("hello bob 안녕")
 	b.out.wait(t, `(?m)^\d\d:\d\d alice: hello bob 안녕 #1$`)
 	a.out.wait(t, `(?m)^\d\d:\d\d me: hello bob 안녕 #1$`)
-	a.out.wait(t, `everybody in bob has read #1`)
+	a.out.wait(t, `bob has read #1`)
 	b.line("hello alice")
 	a.out.wait(t, `bob: hello alice #2`)
 
