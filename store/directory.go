@@ -61,10 +61,11 @@ type Directory interface {
 	AnswerTo(a AccountID, d DeviceID, request string) (Answer, error)
 }
 
-// Store is a storage engine: the three contracts over one set of files or one database.
+// Store is a storage engine: the four contracts over one set of files or one database.
 type Store interface {
 	Log
 	Directory
+	Tables
 	Sessions
 
 	// Healthy returns nil while appends can succeed, else why not (disk failing, nearly full).

@@ -4,10 +4,11 @@
 // users, a room, a user's notices) with a gapless sequence of records from 1, a Cursor is how far a device has
 // confirmed a log, a mark is how far a user has read it.
 //
-// Three contracts:
+// Four contracts:
 //
 //   - Log: appending with group commit, reading, following. A nil error of a Pending means durable.
 //   - Directory: accounts, devices, tokens, edges between users. Every method is one atomic, durable change.
+//   - Tables: rows of one owner, for whatever a feature has to remember.
 //   - Sessions: what a device's MQTT session needs across disconnects and restarts.
 //
 // Methods describe a change by values (what to append, put or delete, under which conditions) and never take a

@@ -25,11 +25,13 @@ var (
 	dirAnswers     = []byte("answers")      // account, device, hash of the request → packed row
 	dirAnswerOrder = []byte("answer-order") // account, device, time, number → hash of the request
 	dirAnswerTimes = []byte("answer-times") // time, number → account, device, hash of the request
+	dirRows        = []byte("rows")         // table, owner, key → packed row; its sequence numbers versions
+	dirRowTimes    = []byte("row-times")    // expiry, table, owner, key → nothing
 )
 
 var directoryBuckets = [][]byte{
 	dirAccounts, dirNames, dirSalts, dirDevices, dirTokens, dirFriends, dirBlocks,
-	dirAnswers, dirAnswerOrder, dirAnswerTimes,
+	dirAnswers, dirAnswerOrder, dirAnswerTimes, dirRows, dirRowTimes,
 }
 
 const (
@@ -37,12 +39,12 @@ const (
 	pageBytes = 1 << 20  // the same in bytes
 	maxText   = 1 << 10  // bytes of a display name, status, language, label
 	maxHandle = 64       // characters of an account's name
-	cacheMem  = 24 << 20 // bytes of memory for all caches together
+	cacheMem  = 24 << 20 // bytes of memory for caches of accounts, names and edges; half as much again for rows
 )
 
 // directoryOptions configure a directory.
 type directoryOptions struct {
-	// CacheBytes bounds the memory of cached accounts, names and edges. 0: 24 MiB.
+	// CacheBytes bounds the memory of cached accounts, names and edges; tables' rows get half as much again. 0: 24 MiB.
 	CacheBytes int
 	// Now is the clock for what has a time and for the age of answers. nil: time.Now.
 	Now func() time.Time
@@ -56,9 +58,13 @@ type directory struct {
 	accounts *rowCache[store.AccountID, store.Account]
 	names    *rowCache[string, store.AccountID]
 	edges    *rowCache[edgeKey, []store.AccountID]
+	rows     *rowCache[string, store.Row] // by key in the file; what does not exist too
 }
 
-var _ store.Directory = (*directory)(nil)
+var (
+	_ store.Directory = (*directory)(nil)
+	_ store.Tables    = (*directory)(nil)
+)
 
 // openDirectory opens or creates the directory's file.
 func openDirectory(path string, opt directoryOptions) (*directory, error) {
@@ -78,6 +84,7 @@ func openDirectory(path string, opt directoryOptions) (*directory, error) {
 		accounts: newRowCache(opt.CacheBytes/4, accountCost),
 		names:    newRowCache(opt.CacheBytes/4, nameCost),
 		edges:    newRowCache(opt.CacheBytes/2, edgeCost),
+		rows:     newRowCache(opt.CacheBytes/2, tableRowCost),
 	}
 	if err := d.createServerSalt(); err != nil {
 		return nil, fmt.Errorf("bolt: open %s: %w", path, joinClose(err, d))

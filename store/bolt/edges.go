@@ -30,49 +30,56 @@ func (k edgeKey) bucket() ([]byte, error) {
 // SetEdge adds or removes one directed edge.
 func (d *directory) SetEdge(ctx context.Context, kind store.Edge, from, to store.AccountID, on bool, limit int) (bool, error) {
 	key := edgeKey{kind, from}
-	bucket, err := key.bucket()
-	if err != nil {
+	if _, err := key.bucket(); err != nil {
 		return false, err
 	}
 	if from == to {
 		return false, store.Bad("nobody is a friend of, or blocks, themselves")
 	}
 	var changed bool
-	err = d.file.update(ctx, func(w *writeTx) error {
-		changed = false
-		edges := w.bucket(bucket)
-		row, err := getEdges(w.tx, key, bucket)
-		if err != nil {
-			return err
-		}
-		i, found := slices.BinarySearch(row, to)
-		if found == on {
-			return nil
-		}
-		if on {
-			if err := requireAccount(w.tx, from); err != nil {
-				return err
-			}
-			if err := requireAccount(w.tx, to); err != nil {
-				return err
-			}
-			if limit > 0 && len(row) >= limit {
-				return &store.Error{Code: store.CodeFull, Text: "the list is full"}
-			}
-			row = slices.Insert(row, i, to)
-		} else {
-			row = slices.Delete(row, i, i+1)
-		}
-		changed = true
-		if len(row) == 0 {
-			return edges.delete(key64(uint64(from)))
-		}
-		return edges.put(key64(uint64(from)), appendEdges(nil, row))
+	err := d.file.update(ctx, func(w *writeTx) (err error) {
+		changed, err = putEdge(w, key, to, on, limit)
+		return err
 	}, func(error) { d.edges.forget(key) })
 	if err != nil {
 		return false, err // changed is the writer's: after CodeUnknown it may still be at work
 	}
 	return changed, nil
+}
+
+// putEdge adds or removes one edge within a change. A refusal comes before anything is written.
+func putEdge(w *writeTx, key edgeKey, to store.AccountID, on bool, limit int) (changed bool, err error) {
+	bucket, err := key.bucket()
+	if err != nil {
+		return false, err
+	}
+	edges := w.bucket(bucket)
+	row, err := getEdges(w.tx, key, bucket)
+	if err != nil {
+		return false, err
+	}
+	i, found := slices.BinarySearch(row, to)
+	if found == on {
+		return false, nil
+	}
+	if on {
+		if err := requireAccount(w.tx, key.from); err != nil {
+			return false, err
+		}
+		if err := requireAccount(w.tx, to); err != nil {
+			return false, err
+		}
+		if limit > 0 && len(row) >= limit {
+			return false, &store.Error{Code: store.CodeFull, Text: "the list is full"}
+		}
+		row = slices.Insert(row, i, to)
+	} else {
+		row = slices.Delete(row, i, i+1)
+	}
+	if len(row) == 0 {
+		return true, edges.delete(key64(uint64(key.from)))
+	}
+	return true, edges.put(key64(uint64(key.from)), appendEdges(nil, row))
 }
 
 // HasEdge reports whether the edge exists.

@@ -16,10 +16,11 @@ import (
 // DirectoryCloser is a directory that the suite closes. A store.Store is one.
 type DirectoryCloser interface {
 	store.Directory
+	store.Tables
 	io.Closer
 }
 
-// Directory tests an implementation of store.Directory. open opens the one over the files in dir, creating it if
+// Directory tests an implementation of store.Directory and store.Tables. open opens the one over the files in dir, creating it if
 // there is none; what was stored is found again after Close and another open.
 func Directory(t *testing.T, open func(t testing.TB, dir string) DirectoryCloser) {
 	cases := []struct {
@@ -40,6 +41,13 @@ func Directory(t *testing.T, open func(t testing.TB, dir string) DirectoryCloser
 		{"no stale account", testFreshAccounts},
 		{"answers", testAnswers},
 		{"one bad change among many", testRefusals},
+		{"rows", testRows},
+		{"lists of rows", testRowLists},
+		{"conditions", testRowConditions},
+		{"rows under concurrency", testRowCounter},
+		{"rows that expire", testRowExpiry},
+		{"rows and edges in one change", testRowsAndEdges},
+		{"limits of rows", testRowLimits},
 		{"ended context", testDirectoryContext},
 	}
 	for _, c := range cases {
