@@ -1,29 +1,47 @@
 package api
 
+import "slices"
+
 // userOperations is the table of what users may ask, over HTTP and MQTT.
 func userOperations() []operation {
+	return slices.Concat(
+		accountOperations(),
+		contactOperations(),
+		roomOperations(),
+		messageOperations(),
+	)
+}
+
+// accountOperations are those on users' accounts, devices and tokens.
+func accountOperations() []operation {
 	return []operation{
 		op("account.me", "Who am I", "The asking account, its device, when its credentials end, and the limits in force.", (*API).accountMe),
-
 		op("profile.get", "Read a profile", "One's own, or that of another user: the name shown, and the status if the other one has the asking user as a friend.", (*API).profileGet),
 		changing(op("profile.set", "Change the own profile", "Fields that are absent stay as they are.", (*API).profileSet)),
-
 		op("device.list", "List devices", "The devices of the account: client identifiers whose sessions outlive their connections.", (*API).deviceList),
 		changing(op("device.set", "Change a device", "Its label, and whether it gets its own messages back.", (*API).deviceSet)),
 		changing(op("device.remove", "Sign a device out", "Ends its connection at once and removes the device, the tokens that open only it, and what was kept of its session. The other devices get a notice. A device that removes itself loses its connection instead of getting an answer.", (*API).deviceRemove)),
-
 		op("token.list", "List tokens", "What opens the account, without the secrets.", (*API).tokenList),
 		changing(op("token.create", "Make a token for a device", "Makes the device, if there is none with this client identifier, and a token that opens only it. The secret is told once: the answer to a repeated request does not hold it.", (*API).tokenCreate)),
 		changing(op("token.rotate", "Replace a token", "The new secret is told once. The old one stays valid for the grace, so that an answer that is lost locks nobody out.", (*API).tokenRotate)),
 		changing(op("token.remove", "End a token", "Connections that were opened with it end. For a token that opens every device, all connections of the user end, and those with another token come back at once.", (*API).tokenRemove)),
+	}
+}
 
+// contactOperations are those on friends and blocks.
+func contactOperations() []operation {
+	return []operation{
 		changing(op("contact.add", "Add a friend", "One direction: the user becomes a friend of the asking one, may write to it and invite it. To write to the user, the user must have the asking one as a friend.", (*API).contactAdd)),
 		changing(op("contact.remove", "Remove a friend", "One direction. Rooms stay as they are.", (*API).contactRemove)),
 		op("contact.list", "List friends", "Those whom the asking user has added.", (*API).contactList),
-
 		changing(op("block.set", "Block or unblock a user", "A blocked user does not notice: its messages look sent and are never shown. The own devices get a notice.", (*API).blockSet)),
 		op("block.list", "List blocked users", "Those whom the asking user blocks.", (*API).blockList),
+	}
+}
 
+// roomOperations are those on rooms and conversations.
+func roomOperations() []operation {
+	return []operation{
 		changing(op("room.create", "Create a room", "The asking user owns it. An identifier that is taken is a conflict, unless the asking user owns that room: then it is returned as it is.", (*API).roomCreate)),
 		changing(op("room.invite", "Invite into a room", "Any member may invite users who have it as a friend. They are members at once, see the room from here on, and get a notice. A user who does not exist, does not have the asking one as a friend, or has blocked it gives the same answer. With several users each is told apart; with one, its refusal is that of the request.", (*API).roomInvite)),
 		changing(op("room.leave", "Leave a room", "What was visible stays readable. An owner who leaves hands the room to the moderator, else the member, who has been in it longest.", (*API).roomLeave)),
@@ -34,17 +52,20 @@ func userOperations() []operation {
 		op("room.members", "List a room's members", "By identifier. For members only.", (*API).roomMembers),
 		op("room.history", "Read messages", "The envelopes that MQTT delivers, ascending. Without before and after: the newest.", (*API).roomHistory),
 		changing(op("room.hide", "Hide a conversation", "It is left out of the list until its next message.", (*API).roomHide)),
+	}
+}
 
+// messageOperations are those on messages and read marks.
+func messageOperations() []operation {
+	return []operation{
 		changing(op("message.send", "Send a message", "For senders without an MQTT connection. The answer means that the message is on disk.", (*API).messageSend)),
 		changing(op("message.edit", "Edit a message", "By its author, for 24 hours. It is a record of its own with its own sequence.", (*API).messageEdit)),
 		changing(op("message.recall", "Take a message back", "By its author for 24 hours, by a room's moderators at any time. Its text is not shown to anybody any more.", (*API).messageRecall)),
 		changing(op("message.react", "React to a message", "One per emoji and user.", (*API).messageReact)),
 		changing(op("message.pin", "Pin a message", "By moderators; in a 1:1 conversation by both.", (*API).messagePin)),
 		changing(op("message.delete", "Delete messages for oneself", "A range of sequences, up to the newest. The others keep them.", (*API).messageDelete)),
-
 		changing(op("read.set", "Move the read mark", "Forward only, on all devices of the user.", (*API).readSet)),
 		op("read.list", "See how far was read", "How many members have read up to where, never who.", (*API).readList),
-
 		op("sync", "Get what changed", "Without a token everything, with one what changed since. While more is true, sync again with the new token.", (*API).sync),
 	}
 }
