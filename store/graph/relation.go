@@ -1,0 +1,185 @@
+package graph
+
+import (
+	"context"
+	"slices"
+
+	"github.com/hwangso/hwangso/store"
+)
+
+const tableRelation store.Table = "user.relation"
+
+// Block says how much of a user another one is shut out from.
+type Block uint8
+
+// The levels.
+const (
+	BlockNone     Block = iota
+	BlockMessages       // its messages do not arrive
+	BlockProfile        // and the profile looks as if there were nothing to see
+)
+
+var blockNames = [...]string{"none", "msg", "msg+profile"}
+
+// String is the level's word in the truth tables.
+func (b Block) String() string {
+	if int(b) < len(blockNames) {
+		return blockNames[b]
+	}
+	return "unknown"
+}
+
+// Interval is a stretch of server time in Unix milliseconds, From included, To not. To = 0: it lasts.
+type Interval struct {
+	From int64 `json:"f"`
+	To   int64 `json:"t,omitempty"`
+}
+
+// maxIntervals bounds the block intervals that are remembered for one user; the oldest grow together beyond it, which
+// withholds what was sent between them.
+const maxIntervals = 64
+
+// Relation is what one user (the owner) has decided about another beyond a plain friendship. The zero value is nothing.
+type Relation struct {
+	Block     Block      `json:"block,omitempty"`
+	Quiet     bool       `json:"quiet,omitempty"`     // the block comes from a declined request, and is not listed
+	Blocked   []Interval `json:"blocked,omitempty"`   // when the other was blocked, ascending; the last one lasts while Block is set
+	Friend    bool       `json:"friend,omitempty"`    // while blocked: whether the other was a friend when the block began
+	Mark      store.Seq  `json:"mark,omitempty"`      // while blocked: the owner's read mark of the pair when the block began
+	Barrier   int64      `json:"barrier,omitempty"`   // Unix milliseconds: what the owner wrote to the other before does not count as an answer
+	Favourite bool       `json:"favourite,omitempty"` // of a friend
+}
+
+// BlockedAt reports whether the other was blocked at a moment of server time (Unix milliseconds).
+func (r *Relation) BlockedAt(t int64) bool {
+	for _, i := range r.Blocked {
+		if t >= i.From && (i.To == 0 || t < i.To) {
+			return true
+		}
+	}
+	return false
+}
+
+// Relation is what a user has decided about another one. Cheap: it is asked per message.
+func (g *Graph) Relation(of, to store.AccountID) (*Relation, error) {
+	return read[Relation](g, tableRelation, store.OwnerOf(of), store.KeyOf(to))
+}
+
+// Relations lists the users about whom a user has decided something, by number after the given one, at most max (0:
+// 1,000).
+func (g *Graph) Relations(of, after store.AccountID, max int) ([]store.AccountID, error) {
+	from := ""
+	if after != 0 {
+		from = store.KeyOf(after)
+	}
+	rows, err := g.store.Rows(tableRelation, store.OwnerOf(of), "", from, max)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]store.AccountID, len(rows))
+	for i, r := range rows {
+		out[i] = store.AccountID(store.NumberOf(r.Key))
+	}
+	return out, nil
+}
+
+// ChangeRelation changes what a user has decided about another one, and edges with it, in one durable change. fn may be
+// called several times. CodeNotFound: an edge to or from nobody. CodeFull: an edge beyond its limit.
+func (g *Graph) ChangeRelation(ctx context.Context, of, to store.AccountID, fn func(*Relation) ([]store.EdgePut, error)) error {
+	if of == to {
+		return store.Bad("nobody has a relation to themselves")
+	}
+	return change(ctx, g, tableRelation, store.OwnerOf(of), store.KeyOf(to), (*Relation).empty, fn)
+}
+
+func (r *Relation) empty() bool {
+	return r.Block == BlockNone && !r.Quiet && len(r.Blocked) == 0 && !r.Friend && r.Mark == 0 && r.Barrier == 0 && !r.Favourite
+}
+
+// SetBlock blocks (or with BlockNone unblocks) a user. The block freezes what the other side can ask about: the friend
+// edge and the read mark as they are now; unblocking sets them free and ends what counted as an answer. quiet is the block
+// of a declined request. limit bounds the blocks of a user, 0: none. changed tells whether anything moved.
+func (g *Graph) SetBlock(ctx context.Context, of, to store.AccountID, level Block, quiet bool, limit int) (changed bool, err error) {
+	mark, err := g.markOf(of, to)
+	if err != nil {
+		return false, err
+	}
+	err = g.ChangeRelation(ctx, of, to, func(r *Relation) ([]store.EdgePut, error) {
+		changed = r.Block != level || r.Quiet != quiet && level != BlockNone
+		if !changed {
+			return nil, nil
+		}
+		now := g.now().UnixMilli()
+		was := r.Block
+		r.Block, r.Quiet = level, quiet && level != BlockNone
+		switch {
+		case was == BlockNone:
+			friend, err := g.store.HasEdge(store.EdgeFriend, of, to)
+			if err != nil {
+				return nil, err
+			}
+			r.Friend, r.Mark = friend, mark
+			r.Blocked = append(slices.Clone(r.Blocked), Interval{From: now})
+			if n := len(r.Blocked); n > maxIntervals {
+				r.Blocked = append([]Interval{{r.Blocked[0].From, r.Blocked[1].To}}, r.Blocked[2:]...)
+			}
+		case level == BlockNone:
+			r.Friend, r.Mark, r.Barrier = false, 0, now
+			r.Blocked = slices.Clone(r.Blocked)
+			if n := len(r.Blocked); n > 0 && r.Blocked[n-1].To == 0 {
+				r.Blocked[n-1].To = now
+			}
+		}
+		return []store.EdgePut{{Kind: store.EdgeBlock, To: to, On: level != BlockNone, Limit: limit}}, nil
+	})
+	return changed && err == nil, err
+}
+
+// markOf is a user's read mark in its conversation with another one, 0 without one.
+func (g *Graph) markOf(of, to store.AccountID) (store.Seq, error) {
+	log, err := g.store.Find(store.PairKey(of, to))
+	if store.CodeOf(err) == store.CodeNotFound {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	marks, err := g.store.Standing(log.ID)
+	return marks.Of(of), err
+}
+
+// SetFriend makes a user a friend, or ends it: then what was written to it does not count as an answer any more. limit
+// bounds the friends of a user, 0: none. changed tells whether anything moved.
+func (g *Graph) SetFriend(ctx context.Context, of, to store.AccountID, on bool, limit int) (changed bool, err error) {
+	err = g.ChangeRelation(ctx, of, to, func(r *Relation) ([]store.EdgePut, error) {
+		has, err := g.store.HasEdge(store.EdgeFriend, of, to)
+		if err != nil {
+			return nil, err
+		}
+		if changed = has != on; !changed {
+			return nil, nil
+		}
+		if !on {
+			r.Barrier, r.Favourite = g.now().UnixMilli(), false
+		}
+		return []store.EdgePut{{Kind: store.EdgeFriend, To: to, On: on, Limit: limit}}, nil
+	})
+	return changed && err == nil, err
+}
+
+// HasFriend reports whether a user has another one as a friend, as the other one may know it: while it is blocked, as it
+// was when the block began.
+func (g *Graph) HasFriend(of, to store.AccountID) (bool, error) {
+	friend, err := g.store.HasEdge(store.EdgeFriend, of, to)
+	if err != nil {
+		return false, err
+	}
+	r, err := g.Relation(of, to)
+	if err != nil {
+		return false, err
+	}
+	if r.Block != BlockNone {
+		return r.Friend, nil
+	}
+	return friend, nil
+}
