@@ -49,7 +49,7 @@ func (b *Broker) Attach(ctx context.Context, c Connect, l Link) (s *Session, pre
 
 	s = &Session{
 		b: b, link: l, slot: turn, loading: true,
-		id:     who{Account: id.Account, Device: id.Device, Name: id.Name, client: id.ClientID, token: id.Token},
+		id:     who{Account: id.Account, Device: id.Device, Name: id.Name, client: id.ClientID, token: id.Token, address: id.Address},
 		window: maxWindow, maxPacket: c.MaxPacket, will: c.Will, done: make(chan struct{}),
 		expiry: min(c.Expiry, b.cfg.maxExpiry()), guest: id.Guest, noEcho: id.NoEcho,
 	}

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,6 +73,7 @@ type who struct {
 	client  string
 	expires int64 // Unix milliseconds, 0: never
 	token   [32]byte
+	address netip.Addr
 }
 
 // sent is a QoS 1 delivery in flight.
@@ -102,7 +104,7 @@ const (
 // Identity is who is attached.
 func (s *Session) Identity() hooks.Identity {
 	id := hooks.Identity{Account: s.id.Account, Device: s.id.Device, Name: s.id.Name, ClientID: s.id.client,
-		NoEcho: s.noEcho, Guest: s.guest, Token: s.id.token}
+		NoEcho: s.noEcho, Guest: s.guest, Token: s.id.token, Address: s.id.address}
 	if s.id.expires != 0 {
 		id.Expires = time.UnixMilli(s.id.expires)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -72,6 +73,8 @@ type Credentials struct {
 	// Clean says that the session ends with its connection: Clean Session 1 in MQTT 3, Session Expiry Interval 0 in
 	// MQTT 5.
 	Clean bool
+	// Address is where the client comes from, as far as it is known: the zero Addr otherwise.
+	Address netip.Addr
 }
 
 // Identity is who a client is. It is what remains of the credentials after a login.
@@ -91,6 +94,9 @@ type Identity struct {
 	Token    [32]byte  // the hash of the token; zero for a JWT
 	Operator bool
 	Scopes   []string // of an operator
+	// Address is where the client connects from, behind trusted proxies what they say; the zero Addr if it is not known.
+	// It is for limits, and never kept.
+	Address netip.Addr
 }
 
 // ScopeAll is the scope that includes every other.
@@ -148,6 +154,7 @@ func (a *Authenticator) Connect(ctx context.Context, c Credentials) (Identity, e
 	if id.Operator {
 		return Identity{}, ErrCredentials
 	}
+	id.Address = c.Address
 	own := id.Device // not 0: the token is for one device
 	id.ClientID = c.ClientID
 	if c.ClientID == "" {

@@ -21,7 +21,7 @@ type accountMeOut struct {
 
 func (a *API) accountMe(_ context.Context, c *caller, _ *none) (*accountMeOut, error) {
 	out := &accountMeOut{Name: c.account.Name, Display: c.account.Shown(), Status: c.account.Status, Language: c.account.Language,
-		Created: at(c.account.Created), Limits: a.limits}
+		Created: at(c.account.Created), Limits: *a.limits()}
 	if c.id.Device != 0 {
 		out.Device = c.id.Device.String()
 	}
@@ -84,12 +84,12 @@ func (a *API) profileSet(ctx context.Context, c *caller, in *profileSetIn) (*pro
 
 func (a *API) setProfile(u *store.Account, in *profileSetIn) (err error) {
 	if in.Display != nil {
-		if u.Display, err = words("display", *in.Display, a.limits.Display, 4*a.limits.Display); err != nil {
+		if u.Display, err = words("display", *in.Display, a.limits().Display, 4*a.limits().Display); err != nil {
 			return err
 		}
 	}
 	if in.Status != nil {
-		if u.Status, err = words("status", *in.Status, a.limits.Status, 4*a.limits.Status); err != nil {
+		if u.Status, err = words("status", *in.Status, a.limits().Status, 4*a.limits().Status); err != nil {
 			return err
 		}
 	}

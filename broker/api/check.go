@@ -88,10 +88,10 @@ func deviceID(field, s string) (store.DeviceID, error) {
 // page is how many items a page has.
 func (a *API) page(limit, usual int) (int, error) {
 	switch {
-	case limit < 0 || limit > a.limits.Page:
-		return 0, store.Bad("limit must be 1 to " + strconv.Itoa(a.limits.Page))
+	case limit < 0 || limit > a.limits().Page:
+		return 0, store.Bad("limit must be 1 to " + strconv.Itoa(a.limits().Page))
 	case limit == 0:
-		return min(usual, a.limits.Page), nil
+		return min(usual, a.limits().Page), nil
 	}
 	return limit, nil
 }

@@ -106,7 +106,7 @@ type API struct {
 	cfg     Config
 	broker  *broker.Broker
 	store   store.Store
-	limits  Limits
+	set     atomic.Pointer[Limits] // in force; replaced, never changed
 	log     *slog.Logger
 	now     func() time.Time
 	started time.Time
@@ -142,10 +142,11 @@ func New(cfg Config) (*API, error) {
 		cfg.Version = "dev"
 	}
 	a := &API{
-		cfg: cfg, broker: cfg.Broker, store: cfg.Broker.Store(), limits: cfg.Limits, log: cfg.Logger, now: cfg.Now,
+		cfg: cfg, broker: cfg.Broker, store: cfg.Broker.Store(), log: cfg.Logger, now: cfg.Now,
 		started: cfg.Now(), users: byName(userOperations()), operators: byName(operatorOperations()),
 		signIns: make(chan hooks.Identity, 1024),
 	}
+	a.set.Store(&cfg.Limits)
 	a.flights.by = make(map[flightKey]*flight)
 	a.busy.by = make(map[store.AccountID]int)
 	a.turns.init()
@@ -158,6 +159,9 @@ func New(cfg Config) (*API, error) {
 	a.wg.Go(func() { a.tellSignIns(ctx) })
 	return a, nil
 }
+
+// limits are those in force. They can change at any time, so whoever needs two that belong together asks once.
+func (a *API) limits() *Limits { return a.set.Load() }
 
 // Drain makes /readyz fail, so that a load balancer sends nobody here any more. Requests are served as before.
 func (a *API) Drain() { a.draining.Store(true) }

@@ -38,9 +38,9 @@ func (a *API) edge(ctx context.Context, kind store.Edge, me store.AccountID, use
 }
 
 func (a *API) setEdge(ctx context.Context, kind store.Edge, from, to store.AccountID, on bool) (bool, error) {
-	word, what, limit := "friends", "the list of friends is full", a.limits.Friends
+	word, what, limit := "friends", "the list of friends is full", a.limits().Friends
 	if kind == store.EdgeBlock {
-		word, what, limit = "blocks", "the list of blocked users is full", a.limits.Blocks
+		word, what, limit = "blocks", "the list of blocked users is full", a.limits().Blocks
 	}
 	changed, err := a.store.SetEdge(ctx, kind, from, to, on, limit)
 	switch {

@@ -156,7 +156,7 @@ func (a *API) heads(me store.AccountID, info store.LogInfo) (heads, error) {
 // visible reads everything the user may see in (from, upto]. What retention removes meanwhile is left out.
 func (a *API) visible(me store.AccountID, log store.LogID, from, upto store.Seq) (out []*store.Record, err error) {
 	for from < upto {
-		page, err := a.store.Read(store.Query{Log: log, Viewer: me, After: from, Upto: upto, Max: a.limits.Page, Bytes: 4 * answerBytes})
+		page, err := a.store.Read(store.Query{Log: log, Viewer: me, After: from, Upto: upto, Max: a.limits().Page, Bytes: 4 * answerBytes})
 		if store.CodeOf(err) == store.CodeTrimmed {
 			info, err := a.store.Info(log)
 			if err != nil {

@@ -93,14 +93,14 @@ func (a *API) deviceSet(ctx context.Context, c *caller, in *deviceSetIn) (*devic
 		return nil, err
 	}
 	if in.Label != nil {
-		if d.Label, err = words("label", *in.Label, a.limits.Label, 4*a.limits.Label); err != nil {
+		if d.Label, err = words("label", *in.Label, a.limits().Label, 4*a.limits().Label); err != nil {
 			return nil, err
 		}
 	}
 	if in.Echo != nil {
 		d.NoEcho = !*in.Echo
 	}
-	if err := a.store.PutDevice(ctx, d, a.limits.Devices); err != nil {
+	if err := a.store.PutDevice(ctx, d, a.limits().Devices); err != nil {
 		return nil, fmt.Errorf("api: put device: %w", err)
 	}
 	return &deviceOut{a.device(d, c.id.Device)}, nil

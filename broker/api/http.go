@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -87,7 +88,9 @@ func (a *API) serveHTTP(w http.ResponseWriter, r *http.Request, name string, tab
 		writeProblem(w, 0, err, c.account)
 	}
 	var err error
-	if c.id, err = who(r); err != nil {
+	c.id, err = who(r)
+	c.id.Address = hostOf(r)
+	if err != nil {
 		h.Add("WWW-Authenticate", `Bearer realm="hwangso"`)
 		h.Add("WWW-Authenticate", `Basic realm="hwangso", charset="UTF-8"`)
 		refuse(err)
@@ -103,10 +106,10 @@ func (a *API) serveHTTP(w http.ResponseWriter, r *http.Request, name string, tab
 			return
 		}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(a.limits.Body)))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(a.limits().Body)))
 	if err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-			refuse(tooLarge("a request", a.limits.Body, "bytes"))
+			refuse(tooLarge("a request", a.limits().Body, "bytes"))
 		} else {
 			refuse(&store.Error{Code: store.CodeBad, Text: "the request ended before its body", Err: err})
 		}
@@ -155,6 +158,15 @@ func (a *API) operator(r *http.Request) (hooks.Identity, error) {
 		return hooks.Identity{}, errNotOperator
 	}
 	return id, err
+}
+
+// hostOf is the address a request comes from; the zero Addr where there is none, as on a Unix socket.
+func hostOf(r *http.Request) netip.Addr {
+	p, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return p.Addr().Unmap().WithZone("")
 }
 
 // problem is a refusal over HTTP: RFC 9457, and the keys that refusals have over MQTT.

@@ -81,8 +81,8 @@ func (a *API) userNames(users []string) ([]string, error) {
 	switch {
 	case len(users) == 0:
 		return nil, store.Bad("users is missing: name at least one")
-	case len(users) > a.limits.Batch:
-		return nil, tooLarge("users", a.limits.Batch, "names")
+	case len(users) > a.limits().Batch:
+		return nil, tooLarge("users", a.limits().Batch, "names")
 	}
 	names := make([]string, 0, len(users))
 	for _, s := range users {
@@ -140,8 +140,8 @@ func (a *API) invitee(c *caller, members *store.Membership, n string) (store.Acc
 
 // join adds one member. The caller has the room's turn, so the limit holds.
 func (a *API) join(ctx context.Context, c *caller, info *store.LogInfo, u store.AccountID, role store.Role) error {
-	if info.Members.Active >= a.limits.Group {
-		return full("group", "the room has all the members it may have", a.limits.Group)
+	if info.Members.Active >= a.limits().Group {
+		return full("group", "the room has all the members it may have", a.limits().Group)
 	}
 	if err := a.roomForRoom(u); err != nil {
 		return err

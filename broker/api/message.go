@@ -179,8 +179,8 @@ func (a *API) messageDelete(ctx context.Context, c *caller, in *messageDeleteIn)
 	if info, err = a.store.Info(info.ID); err != nil {
 		return nil, fmt.Errorf("api: info: %w", err)
 	}
-	if m := info.Members.Find(c.account.ID); m != nil && len(m.Deleted) >= a.limits.Deleted {
-		return nil, full("deleted", "too many separate ranges are deleted in this conversation: delete a larger one", a.limits.Deleted)
+	if m := info.Members.Find(c.account.ID); m != nil && len(m.Deleted) >= a.limits().Deleted {
+		return nil, full("deleted", "too many separate ranges are deleted in this conversation: delete a larger one", a.limits().Deleted)
 	}
 	_, err = wait(ctx, a.store.Append(store.Draft{Log: info.ID, Sender: c.account.ID, Device: c.id.Device, Kind: store.KindSystem,
 		Change: store.Change{Kind: store.ChangeDelete, Account: c.account.ID, From: in.From, To: in.To}}))

@@ -287,7 +287,7 @@ type opRoomCreateIn struct {
 }
 
 func (a *API) opRoomCreate(ctx context.Context, c *caller, in *opRoomCreateIn) (*roomCreateOut, error) {
-	title, err := words("title", in.Title, 0, a.limits.Title)
+	title, err := words("title", in.Title, 0, a.limits().Title)
 	if err != nil {
 		return nil, err
 	}
@@ -302,8 +302,8 @@ func (a *API) opRoomCreate(ctx context.Context, c *caller, in *opRoomCreateIn) (
 		return nil, err
 	}
 	members := []store.Member{{Account: owner.ID, Role: store.RoleOwner}}
-	if len(in.Members) >= a.limits.Group {
-		return nil, full("group", "the room has all the members it may have", a.limits.Group)
+	if len(in.Members) >= a.limits().Group {
+		return nil, full("group", "the room has all the members it may have", a.limits().Group)
 	}
 	for _, m := range in.Members {
 		u, err := a.user1("members", m)
@@ -395,7 +395,7 @@ func (a *API) serverStatus(_ context.Context, _ *caller, _ *none) (*statusOut, e
 	healthy := a.store.Healthy()
 	out := &statusOut{Version: a.cfg.Version, Go: runtime.Version(), Started: a.started.UTC(), Uptime: int64(a.now().Sub(a.started) / time.Second),
 		Sessions: a.broker.Sessions(), Draining: a.draining.Load(), Storage: "ok", Epoch: a.store.Epoch(),
-		Journal: [2]uint64{uint64(first), uint64(end)}, Limits: a.limits}
+		Journal: [2]uint64{uint64(first), uint64(end)}, Limits: *a.limits()}
 	if healthy != nil {
 		out.Storage = healthy.Error()
 	}

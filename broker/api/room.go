@@ -24,7 +24,7 @@ type roomCreateOut struct {
 }
 
 func (a *API) roomCreate(ctx context.Context, c *caller, in *roomCreateIn) (*roomCreateOut, error) {
-	title, err := words("title", in.Title, 0, a.limits.Title)
+	title, err := words("title", in.Title, 0, a.limits().Title)
 	if err != nil {
 		return nil, err
 	}
@@ -86,8 +86,8 @@ func (a *API) roomForRoom(u store.AccountID) error {
 				n++
 			}
 		}
-		if n >= a.limits.Rooms {
-			return full("rooms", "the user is in too many rooms", a.limits.Rooms)
+		if n >= a.limits().Rooms {
+			return full("rooms", "the user is in too many rooms", a.limits().Rooms)
 		}
 		if len(refs) == 0 {
 			return nil
@@ -255,7 +255,7 @@ type roomSetIn struct {
 }
 
 func (a *API) roomSet(ctx context.Context, c *caller, in *roomSetIn) (*none, error) {
-	title, err := words("title", in.Title, 0, a.limits.Title)
+	title, err := words("title", in.Title, 0, a.limits().Title)
 	if err != nil {
 		return nil, err
 	}

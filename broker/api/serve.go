@@ -36,15 +36,15 @@ func (a *API) serve(ctx context.Context, table map[string]*operation, c *caller,
 		label = "unknown"
 		return nil, &store.Error{Code: store.CodeNotFound, Text: "there is no such operation"}
 	}
-	if len(body) > a.limits.Body {
-		return nil, tooLarge("a request", a.limits.Body, "bytes")
+	if len(body) > a.limits().Body {
+		return nil, tooLarge("a request", a.limits().Body, "bytes")
 	}
 	if err := a.admit(o, c); err != nil {
 		return nil, err
 	}
 	if o.scope == "" {
-		if !a.busy.enter(c.id.Account, a.limits.AtOnce) {
-			return nil, &store.Error{Code: store.CodeTooMany, Text: "too many requests at once: the limit is " + strconv.Itoa(a.limits.AtOnce), Retry: time.Second}
+		if !a.busy.enter(c.id.Account, a.limits().AtOnce) {
+			return nil, &store.Error{Code: store.CodeTooMany, Text: "too many requests at once: the limit is " + strconv.Itoa(a.limits().AtOnce), Retry: time.Second}
 		}
 		defer a.busy.leave(c.id.Account)
 	}

@@ -130,7 +130,7 @@ func (a *API) syncParts(c *caller, old syncToken, next *syncToken, known bool, o
 		out.Devices = &devices.Devices
 	}
 	for i, kind := range []store.Edge{store.EdgeFriend, store.EdgeBlock} {
-		ids, err := a.store.Edges(kind, me, 0, a.limits.Friends+a.limits.Blocks)
+		ids, err := a.store.Edges(kind, me, 0, a.limits().Friends+a.limits().Blocks)
 		if err != nil {
 			return fmt.Errorf("api: edges: %w", err)
 		}

@@ -99,9 +99,9 @@ func (a *API) deviceToken(ctx context.Context, u store.AccountID, in *tokenCreat
 	t.Device = store.DeviceOf(u, client)
 	if _, err := a.store.Device(u, t.Device); store.CodeOf(err) == store.CodeNotFound {
 		d := store.Device{Account: u, ID: t.Device, ClientID: client, Label: t.Label, Created: t.Created}
-		err := a.store.PutDevice(ctx, d, a.limits.Devices)
+		err := a.store.PutDevice(ctx, d, a.limits().Devices)
 		if store.CodeOf(err) == store.CodeFull {
-			return nil, full("devices", "the account has all the devices it may have", a.limits.Devices)
+			return nil, full("devices", "the account has all the devices it may have", a.limits().Devices)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("api: put device: %w", err)
@@ -116,7 +116,7 @@ func (a *API) deviceToken(ctx context.Context, u store.AccountID, in *tokenCreat
 func (a *API) draftToken(u store.AccountID, label string, seconds int64) (store.Token, error) {
 	t := store.Token{Account: u, Created: a.now().UnixMilli()}
 	var err error
-	if t.Label, err = words("label", label, a.limits.Label, 4*a.limits.Label); err != nil {
+	if t.Label, err = words("label", label, a.limits().Label, 4*a.limits().Label); err != nil {
 		return t, err
 	}
 	if seconds < 0 || seconds > int64(maxLife/time.Second) {
@@ -152,8 +152,8 @@ func (a *API) roomForToken(ctx context.Context, u store.AccountID) error {
 			return fmt.Errorf("api: remove token: %w", err)
 		}
 	}
-	if n >= a.limits.Tokens {
-		return full("tokens", "too many tokens: remove one", a.limits.Tokens)
+	if n >= a.limits().Tokens {
+		return full("tokens", "too many tokens: remove one", a.limits().Tokens)
 	}
 	return nil
 }
@@ -164,10 +164,10 @@ type tokenRotateIn struct {
 }
 
 func (a *API) tokenRotate(ctx context.Context, c *caller, in *tokenRotateIn) (*issued, error) {
-	grace := min(defaultGrace, a.limits.Grace)
+	grace := min(defaultGrace, a.limits().Grace)
 	if in.Grace != nil {
-		if *in.Grace < 1 || *in.Grace > int64(a.limits.Grace/time.Second) {
-			return nil, store.Bad(fmt.Sprintf("grace must be 1 to %d seconds", int64(a.limits.Grace/time.Second)))
+		if *in.Grace < 1 || *in.Grace > int64(a.limits().Grace/time.Second) {
+			return nil, store.Bad(fmt.Sprintf("grace must be 1 to %d seconds", int64(a.limits().Grace/time.Second)))
 		}
 		grace = time.Duration(*in.Grace) * time.Second
 	}

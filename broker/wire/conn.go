@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"sync/atomic"
 	"syscall"
@@ -37,6 +38,7 @@ type conn struct {
 	sock       socket
 	stream     io.ReadWriteCloser // what MQTT is spoken over: &sock, a *tls.Conn or a *webSocket
 	remote     string
+	address    netip.Addr // of the client, for limits; the zero Addr if it is not known
 	transport  transport
 	prev, next *conn // guarded by Server.mu
 

@@ -52,6 +52,7 @@ func (c *conn) connect(body []byte) error {
 		Secret:   hooks.Secret(pk.Connect.Password),
 		ClientID: strings.Clone(pk.Connect.ClientIdentifier),
 		Clean:    req.Expiry == 0,
+		Address:  c.address,
 	})
 	if err != nil {
 		return c.refuse(err)

@@ -177,7 +177,7 @@ func (s *Server) all() []*conn {
 
 // add takes a connection in, or says which limit it is over. serve must follow: add counts it in wg.
 func (s *Server) add(nc net.Conn, t transport) (c *conn, refused string) {
-	c = &conn{srv: s, transport: t, remote: remoteOf(nc), heard: s.now()}
+	c = &conn{srv: s, transport: t, remote: remoteOf(nc), address: hostOf(nc.RemoteAddr()), heard: s.now()}
 	c.sock = socket{Conn: nc, c: c}
 	prefix := addressOf(nc.RemoteAddr())
 
@@ -232,17 +232,25 @@ func remoteOf(nc net.Conn) string {
 
 // addressOf is what the limit per address counts by. Whoever has an IPv6 network has 2^64 addresses.
 func addressOf(a net.Addr) netip.Prefix {
-	t, ok := a.(*net.TCPAddr)
-	if !ok {
+	ip := hostOf(a)
+	if !ip.IsValid() {
 		return netip.Prefix{}
 	}
-	ip := t.AddrPort().Addr().Unmap()
 	bits := ip.BitLen()
 	if ip.Is6() {
 		bits = 64
 	}
-	p, _ := ip.WithZone("").Prefix(bits)
+	p, _ := ip.Prefix(bits)
 	return p
+}
+
+// hostOf is the IP address of a TCP connection's other end, IPv4 as such and without a zone; else the zero Addr.
+func hostOf(a net.Addr) netip.Addr {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	return t.AddrPort().Addr().Unmap().WithZone("")
 }
 
 // run serves a connection that add took in, in the calling goroutine. A nil stream means the socket itself.
