@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"go/ast"
@@ -26,6 +27,7 @@ import (
 	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/store"
 	"github.com/hwangso/hwangso/store/bolt"
+	"github.com/hwangso/hwangso/store/policy"
 )
 
 // The tables of the documentation are written by the code that they describe:
@@ -120,23 +122,26 @@ func outcomesTable(t *testing.T) string {
 	return strings.ReplaceAll(b.String(), "`reply/, ", "`reply/`, ")
 }
 
-// nearerWords are the reasons of package store, and those of logins, that go with a code.
+// nearerWords are the reasons of the policy's denials, and those of logins, that go with a code.
 func nearerWords(c store.Code) string {
 	var words []string
+	add := func(e *store.Error) {
+		if word := "`" + e.Word() + "`"; e.Code == c && e.Reason != "" && !slices.Contains(words, word) {
+			words = append(words, word)
+		}
+	}
+	for _, o := range policy.Outcomes {
+		if err, ok := errors.AsType[*store.Error](hooks.Refusal(o, 0)); ok {
+			add(err)
+		}
+	}
 	for _, e := range []*store.Error{
-		{Code: store.CodeForbidden, Reason: store.ReasonNotFriend},
-		{Code: store.CodeForbidden, Reason: store.ReasonNotMember},
-		{Code: store.CodeForbidden, Reason: store.ReasonYouBlocked},
-		{Code: store.CodeForbidden, Reason: store.ReasonUnreachable},
-		{Code: store.CodeForbidden, Reason: store.ReasonSuspended},
 		{Code: store.CodeForbidden, Reason: store.ReasonRole},
 		{Code: store.CodeBad, Reason: hooks.ReasonTopic},
 		hooks.ErrExpired, hooks.ErrOtherDevice, hooks.ErrClientID, hooks.ErrDevices, hooks.ErrGuests,
 		broker.ErrShutdown,
 	} {
-		if e.Code == c {
-			words = append(words, "`"+e.Word()+"`")
-		}
+		add(e)
 	}
 	return strings.Join(words, " ")
 }

@@ -158,23 +158,10 @@ func (a *Access) find(key store.Key) (store.LogInfo, error) {
 	return log, nil
 }
 
-// denials are the sentences that go with the reasons.
-var denials = map[policy.Outcome]error{
-	policy.DenySuspended:   ErrSuspended,
-	policy.DenyYouBlocked:  store.Forbidden(store.ReasonYouBlocked, "you have blocked this user: unblock first"),
-	policy.DenyNotFriend:   store.Forbidden(store.ReasonNotFriend, "only friends may write to this user"),
-	policy.DenyUnreachable: store.Forbidden(store.ReasonUnreachable, "you have no conversation with this user"),
-	policy.DenyNotMember:   store.ErrNotMember,
-}
-
 func decide(g Grant, outcome policy.Outcome) (Grant, error) {
-	reason, denied := outcome.Denied()
-	if !denied {
-		g.Outcome = outcome
-		return g, nil
-	}
-	if err, ok := denials[outcome]; ok {
+	if err := Refusal(outcome, 0); err != nil {
 		return Grant{}, err
 	}
-	return Grant{}, store.Forbidden(reason, "")
+	g.Outcome = outcome
+	return g, nil
 }

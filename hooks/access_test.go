@@ -161,20 +161,6 @@ func TestAccessElsewhere(t *testing.T) {
 	}
 }
 
-func TestEveryDenialHasAText(t *testing.T) {
-	for _, o := range []policy.Outcome{policy.DenySuspended, policy.DenyYouBlocked, policy.DenyNotFriend, policy.DenyUnreachable, policy.DenyNotMember} {
-		reason, _ := o.Denied()
-		_, err := decide(Grant{}, o)
-		e, ok := err.(*store.Error)
-		if !ok || e.Code != store.CodeForbidden || e.Reason != reason || e.Text == "" {
-			t.Errorf("%s: %+v", o, err)
-		}
-	}
-	if _, err := decide(Grant{}, "DENY:brand_new"); store.CodeOf(err) != store.CodeForbidden {
-		t.Errorf("an unknown denial must deny: %v", err)
-	}
-}
-
 func TestInside(t *testing.T) {
 	d := town()
 	a := NewAccess(d, d)

@@ -28,16 +28,22 @@ const (
 
 // Reasons that go with CodeForbidden and CodeTooMany. They are part of the protocol.
 const (
-	ReasonNotFriend   = "not_friend"
-	ReasonNotMember   = "not_member"
-	ReasonMuted       = "muted"
-	ReasonSuspended   = "suspended"
-	ReasonLimited     = "limited"
-	ReasonUnreachable = "unreachable"
-	ReasonYouBlocked  = "you_blocked"
-	ReasonRole        = "role"
-	ReasonRate        = "rate"
-	ReasonSlow        = "slow"
+	ReasonNotFriend        = "not_friend"
+	ReasonNotMember        = "not_member"
+	ReasonMuted            = "muted"
+	ReasonSuspended        = "suspended"
+	ReasonLimited          = "limited"
+	ReasonUnreachable      = "unreachable"
+	ReasonYouBlocked       = "you_blocked"
+	ReasonRole             = "role"
+	ReasonNick             = "nick"              // the nickname is taken
+	ReasonWrongCode        = "code"              // the room's code is wrong
+	ReasonChannelPaused    = "channel_paused"    // by the brand or its plan
+	ReasonChannelSuspended = "channel_suspended" // by the operator
+	ReasonRate             = "rate"
+	ReasonSlow             = "slow"
+	ReasonStrangerLimit    = "stranger_limit" // no more new strangers today
+	ReasonInviteLimit      = "invite_limit"   // no more invitations today
 )
 
 // Error is a refusal or failure with a code. Outsiders are shown Code, Reason and Text; operators the whole chain.

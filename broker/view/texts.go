@@ -75,7 +75,15 @@ var errorTexts = map[string]textKey{
 }
 
 // ErrorText is the sentence for a protocol word of a refusal in the language, "" if the word has none.
-func ErrorText(l Lang, word string) string { return phrase(l, errorTexts[word]) }
+func ErrorText(l Lang, word string) string {
+	if sentence := refusals[word]; sentence != nil {
+		if l >= langs {
+			l = English
+		}
+		return sentence[l]
+	}
+	return phrase(l, errorTexts[word])
+}
 
 func phrase(l Lang, key textKey) string {
 	if l >= langs {

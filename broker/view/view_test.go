@@ -201,6 +201,20 @@ func TestEveryLanguageIsComplete(t *testing.T) {
 			t.Errorf("no sentence for %s", word)
 		}
 	}
+	for word, sentence := range refusals {
+		if errorTexts[word] != textNone {
+			t.Errorf("two sentences for %s", word)
+		}
+		for l := range langs {
+			text := sentence[l]
+			if text == "" || ErrorText(l, word) != text || string(appendClean(nil, []byte(text))) != text || l != English && text == sentence[English] {
+				t.Errorf("%s, %s: %q", l, word, text)
+			}
+		}
+		if ErrorText(Lang(200), word) != sentence[English] {
+			t.Errorf("%s: no English stands in", word)
+		}
+	}
 	if ErrorText(Korean, "bad_request") != "" {
 		t.Error("a sentence for a word that has none")
 	}

@@ -280,8 +280,8 @@ func TestRefusals(t *testing.T) {
 		code byte
 		body string
 	}{
-		"user/mallory/json": {0x87, `{"code":403,"error":"not_friend","retry_ms":0,"text":"only friends may write to this user"}`},
-		"user/nobody/json":  {0x87, `{"code":403,"error":"not_friend","retry_ms":0,"text":"only friends may write to this user"}`},
+		"user/mallory/json": {0x87, `{"code":403,"error":"not_friend","retry_ms":0,"text":"this user is not among your friends"}`},
+		"user/nobody/json":  {0x87, `{"code":403,"error":"not_friend","retry_ms":0,"text":"this user is not among your friends"}`},
 		"room/nowhere/text": {0x87, `{"code":403,"error":"not_member","retry_ms":0,"text":"not a member"}`},
 		"user/bob/line":     {0x90, `{"code":400,"error":"topic","retry_ms":0,"text":"\"user/bob/line\": line is for receiving; publish as text, json or cbor"}`},
 		"reply/1":           {0x90, `{"code":400,"error":"topic","retry_ms":0,"text":"\"reply/1\" is written by the server only"}`},

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/hwangso/hwangso/store"
@@ -9,121 +10,176 @@ import (
 var states = []store.AccountState{store.AccountOK, store.AccountLimited, store.AccountSuspended}
 
 func TestOutcomeDenied(t *testing.T) {
-	for o, want := range map[Outcome]string{DenySuspended: store.ReasonSuspended, DenyYouBlocked: store.ReasonYouBlocked,
-		DenyNotFriend: store.ReasonNotFriend, DenyUnreachable: store.ReasonUnreachable, DenyNotMember: store.ReasonNotMember} {
-		if reason, denied := o.Denied(); !denied || reason != want {
+	for _, o := range Outcomes {
+		word, deny := strings.CutPrefix(string(o), "DENY:")
+		if reason, denied := o.Denied(); denied != deny || deny && reason != word || !deny && reason != "" {
 			t.Errorf("%s: %q, %v", o, reason, denied)
 		}
 	}
-	for _, o := range []Outcome{Deliver, Shadow} {
-		if reason, denied := o.Denied(); denied || reason != "" {
-			t.Errorf("%s is a denial", o)
-		}
-	}
 }
 
-// TestWritePair states every combination: the rows say what decides, from first to last, and every combination must be
-// decided by exactly the first row that fits it.
-func TestWritePair(t *testing.T) {
-	rows := []struct {
-		name string
-		fits func(PairFacts) bool
-		want Outcome
-	}{
-		{"suspended", func(f PairFacts) bool { return f.AState == store.AccountSuspended }, DenySuspended},
-		{"notes", func(f PairFacts) bool { return f.Self }, Deliver},
-		{"a blocks b", func(f PairFacts) bool { return f.ABlocksB }, DenyYouBlocked},
-		{"missing", func(f PairFacts) bool { return !f.BExists }, DenyNotFriend},
-		{"stranger", func(f PairFacts) bool { return !f.BHasA }, DenyNotFriend},
-		{"blocked", func(f PairFacts) bool { return f.BBlocksA }, Shadow},
-		{"friend", func(f PairFacts) bool { return true }, Deliver},
-	}
-	used := make([]int, len(rows))
-	for _, state := range states {
-		for bits := range 32 {
-			on := func(i int) bool { return bits>>i&1 == 1 }
-			f := PairFacts{AState: state, Self: on(0), ABlocksB: on(1), BExists: on(2), BHasA: on(3), BBlocksA: on(4)}
-			for i, row := range rows {
-				if !row.fits(f) {
-					continue
-				}
-				used[i]++
-				if got := WritePair(f); got != row.want {
-					t.Errorf("%s: %+v: %s, want %s", row.name, f, got, row.want)
-				}
-				break
-			}
-		}
-	}
-	for i, n := range used {
-		if n == 0 {
-			t.Errorf("row %s decides nothing", rows[i].name)
-		}
-	}
+// told is what the sender is told of an outcome: a denial's reason, or that the message was taken.
+func told(o Outcome) string {
+	reason, _ := o.Denied()
+	return reason
 }
 
-// A block must not be noticed: with and without it the sender is told the same in every state.
-func TestBlockCannotBeNoticed(t *testing.T) {
+// A block must not be noticed: with and without it the sender is told the same in every state. That a message becomes a
+// shadow must happen, or the property would hold of rules that ignore blocks.
+func TestBlockCannotBeNoticedBySending(t *testing.T) {
 	shadows := 0
-	for _, state := range states {
-		for bits := range 16 {
-			on := func(i int) bool { return bits>>i&1 == 1 }
-			f := PairFacts{AState: state, Self: on(0), ABlocksB: on(1), BExists: on(2), BHasA: on(3)}
-			without := WritePair(f)
-			f.BBlocksA = true
-			with := WritePair(f)
-			a, _ := without.Denied()
-			b, _ := with.Denied()
-			if a != b {
-				t.Errorf("%+v: told %q, without the block %q", f, b, a)
-			}
-			if with == Shadow {
-				shadows++
-			}
+	eachRow(t, func(table string, r row, _ string) {
+		if table != "T1_send_1to1" {
+			return
 		}
-	}
-	if shadows == 0 {
-		t.Error("no state is shadowed")
+		f := r.send()
+		with := Send(f)
+		f.BBlocksA = BlockNone
+		without := Send(f)
+		if told(with) != told(without) {
+			t.Errorf("%+v: told %q, with the block of the row %q", f, told(without), told(with))
+		}
+		if with != without && with != Shadow {
+			t.Errorf("%+v: the block turned %s into %s", f, without, with)
+		}
+		if with == Shadow && without != Shadow {
+			shadows++
+		}
+	})
+	if shadows != 2*(98+2+1) {
+		t.Errorf("%d states are made shadows by a block", shadows)
 	}
 }
 
-// Existence must not be noticed by a stranger.
+// A full request box must not be noticed either.
+func TestFullRequestBoxCannotBeNoticed(t *testing.T) {
+	eachRow(t, func(table string, r row, _ string) {
+		if table != "T1_send_1to1" {
+			return
+		}
+		f := r.send()
+		f.RequestFull = false
+		empty := Send(f)
+		f.RequestFull = true
+		if full := Send(f); told(full) != told(empty) {
+			t.Errorf("%+v: told %q, with room in the box %q", f, told(full), told(empty))
+		}
+	})
+}
+
+// What an inviter may notice: where I lets friends or anyone bring it in at once, an invitation that waits tells
+// something. Nowhere else.
+func TestBlockCannotBeNoticedByInviting(t *testing.T) {
+	seen := func(o Outcome) Outcome {
+		if o == PendingShadow {
+			return Pending
+		}
+		return o
+	}
+	noticed := make(map[InviteFacts]bool)
+	eachRow(t, func(table string, r row, _ string) {
+		if table != "T2_invite" {
+			return
+		}
+		f := r.invite()
+		f.IBlocksA = true
+		with := seen(Invite(f))
+		f.IBlocksA = false
+		if without := seen(Invite(f)); with != without {
+			if with != Pending || without != Join || f.IPolicy == InviteAsk || f.IPolicy == InviteNobody {
+				t.Errorf("%+v: %s, with a block %s", f, without, with)
+			}
+			noticed[f] = true
+		}
+	})
+	if len(noticed) != 3 {
+		t.Errorf("%d states let an inviter notice a block, the rules know of 3: %v", len(noticed), noticed)
+	}
+}
+
+// A stranger must not notice who exists: not by writing, as long as the budget is the only price, and under the default
+// not by inviting.
 func TestExistenceCannotBeNoticed(t *testing.T) {
-	for _, state := range states {
-		for bits := range 4 {
-			f := PairFacts{AState: state, ABlocksB: bits&1 == 1, BBlocksA: bits&2 == 2}
-			missing := WritePair(f)
+	eachRow(t, func(table string, r row, _ string) {
+		switch table {
+		case "T1_send_1to1":
+			f := r.send()
+			f.BExists = false
+			missing := Send(f)
 			f.BExists = true
-			if got := WritePair(f); got != missing {
-				t.Errorf("%+v: %s, missing %s", f, got, missing)
+			there := Send(f)
+			stranger := !f.BHasA && !f.BReplied
+			if stranger && (!f.Budget || f.AState == store.AccountLimited || f.BPolicy == StrangersClosed) && told(missing) != told(there) {
+				t.Errorf("%+v: told %q, of a missing user %q", f, told(there), told(missing))
 			}
+		case "T2_invite":
+			f := r.invite()
+			f.IPolicy = InviteAsk
+			f.IExists = false
+			missing := Invite(f)
+			f.IExists = true
+			if there := Invite(f); told(missing) != told(there) || missing == Join || there == Join {
+				t.Errorf("%+v: %s, of a missing user %s", f, there, missing)
+			}
+		case "T4_visibility":
+			f := r.visible()
+			f.BHasA, f.Answered, f.SharedRoom, f.Findable = false, false, false, false
+			f.BExists = false
+			missing := Visible(f)
+			f.BExists = true
+			if there := Visible(f); there != missing {
+				t.Errorf("%+v: %s, of a missing user %s", f, there, missing)
+			}
+		}
+	})
+}
+
+// A block of messages changes nothing about the profile, a block never shows more, and to a stranger it shows nothing.
+func TestBlockAndVisibility(t *testing.T) {
+	eachRow(t, func(table string, r row, _ string) {
+		if table != "T4_visibility" {
+			return
+		}
+		f := r.visible()
+		f.BBlocksA = BlockNone
+		none := Visible(f)
+		f.BBlocksA = BlockMessages
+		messages := Visible(f)
+		f.BBlocksA = BlockProfile
+		profile := Visible(f)
+		if messages.Profile != none.Profile {
+			t.Errorf("%+v: profile %s, blocked %s", f, none.Profile, messages.Profile)
+		}
+		for _, v := range []Visibility{messages, profile} {
+			if v.Presence || v.Receipts || v.Typing {
+				t.Errorf("%+v: blocked, and sees %s", f, v)
+			}
+		}
+		if !f.BHasA && !f.Answered && !f.SharedRoom && (none != messages || none != profile) {
+			t.Errorf("%+v: a stranger sees the block: %s, %s, %s", f, none, messages, profile)
+		}
+	})
+}
+
+// Slow mode, lock and mute hold up members, never those who run the room.
+func TestModeratorsAreNotStopped(t *testing.T) {
+	for _, role := range []store.Role{store.RoleModerator, store.RoleOwner} {
+		if got := SendOpen(OpenFacts{Role: role, Muted: true, Slow: true, Locked: true}); got != Deliver {
+			t.Errorf("%v: %s", role, got)
 		}
 	}
 }
 
-func TestWithinAConversation(t *testing.T) {
-	for _, state := range states {
-		for bits := range 64 {
-			on := func(i int) bool { return bits>>i&1 == 1 }
-			open := on(0)
-			f := PairFacts{AState: state, Self: on(1), ABlocksB: on(2), BExists: on(3), BHasA: on(4), BBlocksA: on(5)}
-			wantAct, wantRead := WritePair(f), Deliver
-			if !open {
-				wantAct, wantRead = DenyUnreachable, DenyUnreachable
-				if f.ABlocksB && !f.Self {
-					wantAct = DenyYouBlocked
-				}
-			}
-			if state == store.AccountSuspended {
-				wantAct, wantRead = DenySuspended, DenySuspended
-			}
-			if got := ActPair(open, f); got != wantAct {
-				t.Errorf("act, open %v, %+v: %s, want %s", open, f, got, wantAct)
-			}
-			if got := ReadPair(open, f); got != wantRead {
-				t.Errorf("read, open %v, %+v: %s, want %s", open, f, got, wantRead)
-			}
-		}
+// A value that is not listed must never open anything.
+func TestUnknownWordsCloseRatherThanOpen(t *testing.T) {
+	if got := Channel(ChannelFacts{State: "new", Following: true, InSegment: true, PushWanted: true}); got != DenyChannelSuspended {
+		t.Errorf("a channel in an unknown state: %s", got)
+	}
+	if got := Invite(InviteFacts{Budget: true, AHasI: true, IExists: true, IPolicy: "new"}); got != Pending {
+		t.Errorf("an unknown invitation policy: %s", got)
+	}
+	if got := Block(9).String(); got != "unknown" {
+		t.Errorf("an unknown block is %q", got)
 	}
 }
 
