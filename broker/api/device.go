@@ -140,7 +140,7 @@ func (a *API) removeDevice(ctx context.Context, u store.AccountID, id string) er
 	if shown == "" {
 		shown = d.ClientID
 	}
-	a.notify(ctx, u, view.Notice{What: noticeRemoved, Device: shown}, "The device "+shown+" was signed out.")
+	a.notify(ctx, u, view.Notice{What: view.NoticeRemoved, Device: shown}, "")
 	return nil
 }
 

@@ -8,10 +8,6 @@ import (
 	"github.com/hwangso/hwangso/store"
 )
 
-// noticeRemoved is told to the devices that remain when one was removed. In the text views it is the sentence that goes
-// with it.
-const noticeRemoved = "device_removed"
-
 // DeviceSignedIn tells a user's devices that a new one has signed in. It returns at once and may be called from any
 // goroutine; call it for identities with New set. The notice is lost if 1,024 wait, and counted.
 func (a *API) DeviceSignedIn(id hooks.Identity) {

@@ -57,7 +57,7 @@
 //	role     who has role now: member, moderator or owner
 //	title    the title is now title, which may be ""
 //
-// A notice to one user's devices has kind notice: see Notice.
+// A notice to one user's devices has kind notice, and op is one of the constants Notice…: see Notice.
 //
 // # Publishing a message
 //

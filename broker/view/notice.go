@@ -4,10 +4,17 @@ import "github.com/hwangso/hwangso/store"
 
 // What a notice tells.
 const (
-	NoticeInvited = "invited" // Who invites the user to Room
-	NoticeContact = "contact" // Who, a contact of the user, has joined
-	NoticeBlocked = "blocked" // the user's list of blocked users changed
-	NoticeDevice  = "device"  // Device has signed in
+	NoticeInvited  = "invited"        // Who invites the user to Room
+	NoticeContact  = "contact"        // Who, a contact of the user, has joined
+	NoticeBlocked  = "blocked"        // the user's list of blocked users changed
+	NoticeDevice   = "device"         // Device has signed in
+	NoticeRemoved  = "device_removed" // Device was signed out
+	NoticeMoved    = "moved"          // the account has another phone number
+	NoticeSettings = "settings"       // the user's settings changed
+	NoticeProfile  = "profile"        // the user's own profile changed
+	NoticeFriends  = "friends"        // the user's list of friends changed; Who, where it was one of them
+	NoticeMute     = "mute"           // the user muted or unmuted Room, or the conversation with Who
+	NoticeQuiet    = "quiet"          // the user's quiet hours changed
 )
 
 // Notice is what a record of kind notice says to one user's devices. It travels in the record's Extra, with the

@@ -91,24 +91,28 @@ func appendSentence(dst []byte, r *store.Record, l Lang, names Names) ([]byte, b
 		key, ok := changeText(r)
 		return appendPhrase(dst, l, key, a), ok
 	case r.Kind == store.KindNotice:
-		n := noticeOf(r.Extra)
-		a := args{who: appendName(nil, n.Who, l, names), text: []byte(n.Room)}
-		switch n.What {
-		case NoticeInvited:
-			return appendPhrase(dst, l, textNoticeInvited, a), true
-		case NoticeContact:
-			return appendPhrase(dst, l, textNoticeContact, a), true
-		case NoticeBlocked:
-			return appendPhrase(dst, l, textNoticeBlocked, a), true
-		case NoticeDevice:
-			a.text = []byte(n.Device)
-			return appendPhrase(dst, l, textNoticeDevice, a), true
-		}
-		return appendClean(dst, r.Text), true
+		return appendNotice(dst, r, l, names), true
 	case r.Kind == store.KindSystem:
 		return appendClean(dst, r.Text), true
 	}
 	return dst, false
+}
+
+// appendNotice appends a notice as a sentence, one without a sentence of its own as the text that came with it.
+func appendNotice(dst []byte, r *store.Record, l Lang, names Names) []byte {
+	n := noticeOf(r.Extra)
+	said, ok := notices[n.What]
+	if !ok {
+		return appendClean(dst, r.Text)
+	}
+	if l >= langs {
+		l = English
+	}
+	a := args{who: appendName(nil, n.Who, l, names), text: []byte(n.Room)}
+	if n.Device != "" {
+		a.text = []byte(n.Device)
+	}
+	return appendFilled(dst, said[l], a)
 }
 
 var opTexts = map[store.OpKind]textKey{

@@ -43,11 +43,7 @@ const (
 	textLink
 	textCoupon
 	textGift
-	textNoticeInvited // {who} invites you to the room {text}
-	textNoticeContact // {who}, a contact, has joined
-	textNoticeBlocked
-	textNoticeDevice // {text} is the name of a device
-	textNotFriend    // sentences for the protocol words of refusals
+	textNotFriend // sentences for the protocol words of refusals
 	textNotMember
 	textMuted
 	textSuspended
@@ -97,7 +93,12 @@ type args struct{ who, by, text []byte }
 
 // appendPhrase appends a sentence with its placeholders filled in, clean.
 func appendPhrase(dst []byte, l Lang, key textKey, a args) []byte {
-	for s := []byte(phrase(l, key)); ; {
+	return appendFilled(dst, phrase(l, key), a)
+}
+
+// appendFilled is appendPhrase for a sentence.
+func appendFilled(dst []byte, sentence string, a args) []byte {
+	for s := []byte(sentence); ; {
 		before, after, found := bytes.Cut(s, []byte("{"))
 		dst = append(dst, before...)
 		if !found {

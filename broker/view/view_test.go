@@ -97,6 +97,14 @@ func scenes() []scene {
 		{"notice contact", notice(Notice{What: NoticeContact, Who: 1})},
 		{"notice blocked", notice(Notice{What: NoticeBlocked})},
 		{"notice device", notice(Notice{What: NoticeDevice, Device: "phone"})},
+		{"notice device removed", notice(Notice{What: NoticeRemoved, Device: "phone\n· x"})},
+		{"notice moved", notice(Notice{What: NoticeMoved})},
+		{"notice settings", notice(Notice{What: NoticeSettings})},
+		{"notice profile", notice(Notice{What: NoticeProfile})},
+		{"notice friends", notice(Notice{What: NoticeFriends, Who: 1})},
+		{"notice mute room", notice(Notice{What: NoticeMute, Room: "lobby"})},
+		{"notice mute user", notice(Notice{What: NoticeMute, Who: 1})},
+		{"notice quiet", notice(Notice{What: NoticeQuiet})},
 	}
 }
 
@@ -179,21 +187,26 @@ func TestEveryLanguageIsComplete(t *testing.T) {
 		}
 		return strings.Join(out, " ")
 	}
+	check := func(l Lang, key any, s, english string) {
+		if s == "" || strings.TrimSpace(s) != s {
+			t.Errorf("%s, key %v: %q", l, key, s)
+		}
+		if got, want := places(s), places(english); got != want {
+			t.Errorf("%s, key %v: %q has %q, English has %q", l, key, s, got, want)
+		}
+		if clean := appendClean(nil, []byte(s)); string(clean) != s {
+			t.Errorf("%s, key %v: %q is not clean", l, key, s)
+		}
+		if l != English && s == english && len(s) > len("Video") {
+			t.Errorf("%s, key %v: %q is English", l, key, s)
+		}
+	}
 	for l := range langs {
 		for k := textNone + 1; k < textKeys; k++ {
-			s := texts[l][k]
-			if s == "" || strings.TrimSpace(s) != s {
-				t.Errorf("%s, key %d: %q", l, k, s)
-			}
-			if got, want := places(s), places(texts[English][k]); got != want {
-				t.Errorf("%s, key %d: %q has %q, English has %q", l, k, s, got, want)
-			}
-			if clean := appendClean(nil, []byte(s)); string(clean) != s {
-				t.Errorf("%s, key %d: %q is not clean", l, k, s)
-			}
-			if l != English && s == texts[English][k] && len(s) > len("Video") {
-				t.Errorf("%s, key %d: %q is English", l, k, s)
-			}
+			check(l, k, texts[l][k], texts[English][k])
+		}
+		for what, said := range notices {
+			check(l, what, said[l], said[English])
 		}
 	}
 	for word, key := range errorTexts {
