@@ -67,6 +67,11 @@ type Query struct {
 	Upto   Seq       // inclusive; 0: the head
 	Max    int       // records; 0: 64
 	Bytes  int       // stop after this many bytes of text and extra; 0: 256 KiB. At least one record is returned
+
+	// Withhold leaves out more than membership and audience do, for this reader alone. It is asked for every record that
+	// those show, as it was committed: true leaves it out, and if it is an operation leaves it without effect, so that
+	// the reader keeps the text it knew. nil withholds nothing. It may read the log; its error is that of Read.
+	Withhold func(*Record) (bool, error)
 }
 
 // Page is the answer to a Query.

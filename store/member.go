@@ -104,18 +104,20 @@ func (ms *Membership) Role(a AccountID) Role {
 	return RoleNone
 }
 
-// Visible decides whether the viewer may see the record: membership, deletions and audience. It is the one place
-// where this is decided, for live delivery, catch-up, history and whatever reads later.
+// Visible decides whether the viewer may see the record: membership, deletions and audience; an operation is seen by
+// those who may see what it operates on. It is the one place where this is decided, for live delivery, catch-up,
+// history and whatever reads later.
 func (ms *Membership) Visible(viewer AccountID, r *Record) bool {
 	if r.Audience != AudienceBoth && r.Sender != viewer {
 		return false
 	}
-	return ms.Find(viewer).Sees(r.Seq)
+	m := ms.Find(viewer)
+	return m.Sees(r.Seq) && (r.Op.Kind == OpNone || m.Sees(r.Op.Target))
 }
 
 // Apply returns the membership after a change that takes effect at the record with sequence seq (for changes without
-// a number: the head), leaving the receiver as it was. Joining shows records from seq on; leaving and being removed
-// show everything up to seq, the farewell included. A change that has nothing to do (joining twice, leaving without
+// a number: the head), leaving the receiver as it was. Joining shows records from seq on, or from Change.From if that is
+// set; leaving and being removed show everything up to seq, the farewell included. A change that has nothing to do (joining twice, leaving without
 // being in, an empty range) changes nothing but the version.
 func (ms *Membership) Apply(c Change, seq Seq, now int64) *Membership {
 	next := &Membership{Version: 1}
@@ -135,7 +137,7 @@ func (ms *Membership) Apply(c Change, seq Seq, now int64) *Membership {
 		m := &next.Members[i]
 		if m.Role == RoleNone {
 			m.Since = now
-			m.Spans = append(append([]Span(nil), m.Spans...), Span{From: seq})
+			m.Spans = joined(m.Spans, seq, c.From)
 			m.Role = max(c.Role, RoleMember)
 		}
 	case ChangeLeave, ChangeRemove:
@@ -166,6 +168,23 @@ func (ms *Membership) Apply(c Change, seq Seq, now int64) *Membership {
 		}
 	}
 	return next
+}
+
+// joined is what a member may see that comes in at seq, and sees what was written from back on, if that is not 0.
+func joined(spans []Span, seq, back Seq) []Span {
+	from := seq
+	if back > 0 && back < seq {
+		from = back
+	}
+	out := make([]Span, 0, len(spans)+1)
+	for _, s := range spans {
+		if s.To < from-1 { // not even touching
+			out = append(out, s)
+		} else {
+			from = min(from, s.From)
+		}
+	}
+	return append(out, Span{From: from})
 }
 
 // addSpan merges a closed span into an ordered list of closed spans, without touching the old list.

@@ -249,3 +249,32 @@ func TestFind(t *testing.T) {
 		}
 	}
 }
+
+func TestJoinWithOpenHistory(t *testing.T) {
+	ms := (*Membership)(nil).Apply(Change{Kind: ChangeJoin, Account: 1}, 1, 1)
+	for _, c := range []struct {
+		seq, from Seq
+		want      string
+	}{
+		{10, 0, "[{10 0}]"}, {10, 1, "[{1 0}]"}, {10, 4, "[{4 0}]"}, {10, 10, "[{10 0}]"}, {10, 11, "[{10 0}]"},
+	} {
+		if got := fmt.Sprint(ms.Apply(Change{Kind: ChangeJoin, Account: 2, From: c.from}, c.seq, 1).Find(2).Spans); got != c.want {
+			t.Errorf("joining at %d from %d: %s, want %s", c.seq, c.from, got, c.want)
+		}
+	}
+	back := ms.Apply(Change{Kind: ChangeJoin, Account: 2}, 5, 1).Apply(Change{Kind: ChangeLeave, Account: 2}, 8, 1)
+	for from, want := range map[Seq]string{0: "[{5 8} {20 0}]", 12: "[{5 8} {12 0}]", 9: "[{5 0}]", 6: "[{5 0}]", 2: "[{2 0}]"} {
+		if got := fmt.Sprint(back.Apply(Change{Kind: ChangeJoin, Account: 2, From: from}, 20, 1).Find(2).Spans); got != want {
+			t.Errorf("coming back from %d: %s, want %s", from, got, want)
+		}
+	}
+}
+
+func TestOperationsAreSeenWithTheirTarget(t *testing.T) {
+	ms := (*Membership)(nil).Apply(Change{Kind: ChangeJoin, Account: 1}, 5, 1).Apply(Change{Kind: ChangeDelete, Account: 1, From: 7, To: 7}, 9, 1)
+	for target, want := range map[Seq]bool{4: false, 5: true, 7: false, 8: true} {
+		if got := ms.Visible(1, &Record{Seq: 9, Op: Op{OpEdit, target}}); got != want {
+			t.Errorf("an operation on %d: %v", target, got)
+		}
+	}
+}

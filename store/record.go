@@ -101,7 +101,7 @@ type ChangeKind uint8
 // The changes. Those from ChangeHide on are private to one member and carry no sequence.
 const (
 	ChangeNone   ChangeKind = iota
-	ChangeJoin              // Account becomes a member with Role (or comes back)
+	ChangeJoin              // Account becomes a member with Role (or comes back), and sees records from From on (0: from this one)
 	ChangeLeave             // Account leaves by itself
 	ChangeRemove            // Account is removed by the sender
 	ChangeRole              // Account gets Role

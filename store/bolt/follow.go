@@ -109,7 +109,7 @@ func (l *logs) entry(pos journal.Position, data []byte) (e store.Entry, ok bool,
 			return e, false, err
 		}
 		if r.typ == typeMessage && (r.seq <= opsMax || r.op.Kind == store.OpEdit) {
-			e.Record, err = l.operate(st, e.Record, 0)
+			e.Record, err = l.operate(st, e.Record)
 		}
 	}
 	return e, true, err

@@ -131,8 +131,19 @@ func (p *page) show(r *store.Record) (err error) {
 	if p.q.Viewer != 0 && !p.members.Visible(p.q.Viewer, r) {
 		return nil
 	}
+	if p.q.Withhold != nil {
+		if r.Edited != 0 || r.Recalled { // in memory it is as everybody else sees it
+			if r, err = p.l.readRecord(journal.Position(r.Position)); err != nil {
+				return err
+			}
+		}
+		if withheld, err := p.q.Withhold(r); err != nil || withheld {
+			return err
+		}
+	}
 	if r.Seq <= p.opsMax || r.Op.Kind == store.OpEdit {
-		if r, err = p.l.operateWith(p.st, r, p.q.Viewer, p.ops[r.Seq]); err != nil {
+		eyes := eyes{p.q.Viewer, p.q.Withhold}
+		if r, err = p.l.operateWith(p.st, r, eyes, p.ops[r.Seq]); err != nil {
 			return err
 		}
 	}
@@ -329,13 +340,19 @@ func (l *logs) unseal(r *record, pos journal.Position) (*store.Record, error) {
 	return out, nil
 }
 
-// operate applies edits and recalls to a record as the viewer may know them.
-func (l *logs) operate(st *logState, r *store.Record, viewer store.AccountID) (*store.Record, error) {
+// eyes are whose eyes a record is seen with.
+type eyes struct {
+	viewer   store.AccountID
+	withhold func(*store.Record) (bool, error) // nil: nothing; see store.Query
+}
+
+// operate applies edits and recalls to a record as the server sees them.
+func (l *logs) operate(st *logState, r *store.Record) (*store.Record, error) {
 	ops, err := l.opsOf(st, r.Seq)
 	if err != nil {
 		return nil, err
 	}
-	return l.operateWith(st, r, viewer, ops)
+	return l.operateWith(st, r, eyes{}, ops)
 }
 
 func (l *logs) opsOf(st *logState, seq store.Seq) ([]logOp, error) {
@@ -347,9 +364,9 @@ func (l *logs) opsOf(st *logState, seq store.Seq) ([]logOp, error) {
 	return m[seq], err
 }
 
-func (l *logs) operateWith(st *logState, r *store.Record, viewer store.AccountID, ops []logOp) (*store.Record, error) {
+func (l *logs) operateWith(st *logState, r *store.Record, by eyes, ops []logOp) (*store.Record, error) {
 	if r.Op.Kind == store.OpEdit {
-		gone, err := l.targetGone(st, r, viewer)
+		gone, err := l.targetGone(st, r, by)
 		if err != nil {
 			return nil, err
 		}
@@ -357,8 +374,10 @@ func (l *logs) operateWith(st *logState, r *store.Record, viewer store.AccountID
 			r = recalled(r)
 		}
 	}
-	o := newest(ops, r, viewer)
+	o, err := l.newest(ops, r, by)
 	switch {
+	case err != nil:
+		return nil, err
 	case o.kind == store.OpNone || r.Recalled || r.Edited == o.seq:
 		return r, nil
 	case o.kind == store.OpRecall:
@@ -376,32 +395,46 @@ func (l *logs) operateWith(st *logState, r *store.Record, viewer store.AccountID
 
 // targetGone reports whether an edit's target was recalled or removed by retention: the edit's text goes with it. With
 // the target its recall may have been removed too, so nobody could tell any more.
-func (l *logs) targetGone(st *logState, edit *store.Record, viewer store.AccountID) (bool, error) {
+func (l *logs) targetGone(st *logState, edit *store.Record, by eyes) (bool, error) {
 	on, err := l.opsOf(st, edit.Op.Target)
 	if err != nil {
 		return false, err
 	}
-	return edit.Op.Target < st.snapshot().First || newest(on, edit, viewer).kind == store.OpRecall, nil
+	o, err := l.newest(on, edit, by)
+	return edit.Op.Target < st.snapshot().First || o.kind == store.OpRecall, err
 }
 
 // newest picks the operation that the viewer sees on a record: a recall if there is one, else the newest edit. The
 // server (0) sees what the sender of a record that only the sender may see did to it.
-func newest(ops []logOp, r *store.Record, viewer store.AccountID) (found logOp) {
-	if viewer == 0 && r.Audience != store.AudienceBoth {
-		viewer = r.Sender
+func (l *logs) newest(ops []logOp, r *store.Record, by eyes) (found logOp, err error) {
+	if by.viewer == 0 && r.Audience != store.AudienceBoth {
+		by.viewer = r.Sender
 	}
 	for _, o := range ops {
-		if o.only != 0 && o.only != viewer {
+		if o.only != 0 && o.only != by.viewer {
 			continue
 		}
+		if by.withhold != nil {
+			op, err := l.readRecord(o.pos)
+			if err != nil {
+				return found, err
+			}
+			withheld, err := by.withhold(op)
+			if err != nil {
+				return found, err
+			}
+			if withheld {
+				continue
+			}
+		}
 		if o.kind == store.OpRecall {
-			return o
+			return o, nil
 		}
 		if o.seq > found.seq {
 			found = o
 		}
 	}
-	return found
+	return found, nil
 }
 
 func isTrimmed(err error) bool {

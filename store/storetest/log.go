@@ -44,6 +44,8 @@ func Log(t *testing.T, open OpenStore) {
 		{"recall hides edits", testRecallHidesEdits},
 		{"operations only their sender sees", testPrivateOps},
 		{"recall against readers", testRecallRace},
+		{"what a reader withholds", testWithhold},
+		{"operations and spans", testSpansOfOperations},
 		{"follow", testFollow},
 		{"follow from behind", testFollowBehind},
 		{"follow while appending", testFollowLive},

@@ -37,6 +37,11 @@ func (m *logModel) sees(viewer store.AccountID) string {
 		if viewer != 0 && (!r.members[viewer] || r.deleted[viewer] || r.audience != store.AudienceBoth && r.sender != viewer) {
 			continue
 		}
+		if r.op.Kind != store.OpNone && viewer != 0 {
+			if t := m.records[r.op.Target-1]; !t.members[viewer] || t.deleted[viewer] {
+				continue
+			}
+		}
 		out += fmt.Sprintf("%d:%s ", i+1, m.text(store.Seq(i+1), viewer))
 	}
 	return out
@@ -213,9 +218,17 @@ func (r *logRun) membership(log store.LogID, m *logModel) {
 		c.Kind = []store.ChangeKind{store.ChangeLeave, store.ChangeRemove}[r.rng.IntN(2)]
 		r.add(log, m, store.Draft{Log: log, Kind: store.KindSystem, Change: c})
 		m.roles[a] = store.RoleNone
-	default: // the one who joins sees it
+	default: // the one who joins sees it, and sometimes something before it
 		m.roles[a] = store.RoleMember
+		if n := len(m.records); n > 0 && r.rng.IntN(3) == 0 {
+			c.From = store.Seq(r.rng.IntN(n) + 1)
+		}
 		r.add(log, m, store.Draft{Log: log, Kind: store.KindSystem, Change: c})
+		if c.From > 0 {
+			for seq := c.From; int(seq) < len(m.records); seq++ {
+				m.records[seq-1].members[a] = true
+			}
+		}
 	}
 }
 

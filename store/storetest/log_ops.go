@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -119,5 +120,68 @@ func testRecallRace(t *testing.T, l *logCase) {
 		l.op(log, l.a, store.OpRecall, seq, "", 0)
 		close(stop)
 		wg.Wait()
+	}
+}
+
+// What a reader withholds is not there for it, and what an operation that it withholds did is not done for it; others
+// see what they saw.
+func testWithhold(t *testing.T, l *logCase) {
+	log := l.room("r", l.a, l.b, l.c)
+	l.say(log, l.a, "one")
+	l.say(log, l.b, "two")
+	l.say(log, l.a, "three")
+	l.op(log, l.a, store.OpEdit, 1, "ONE", 0)  // 4
+	l.op(log, l.a, store.OpRecall, 3, "", 0)   // 5
+	l.op(log, l.b, store.OpEdit, 2, "TWO", 0)  // 6
+	l.op(log, l.a, store.OpEdit, 1, "One", 0)  // 7
+	l.op(log, l.a, store.OpEdit, 3, "late", 0) // 8
+	late := func(r *store.Record) (bool, error) { return r.Sender == l.a && r.Seq >= 4, nil }
+	all := func(r *store.Record) (bool, error) { return r.Sender == l.a, nil }
+	for range 2 { // from memory, then from disk
+		for _, c := range []struct {
+			withhold func(*store.Record) (bool, error)
+			want     string
+		}{
+			{nil, "1:One*7 2:TWO*6 3:- 4:ONE 5: 6:TWO 7:One 8:- "},
+			{late, "1:one 2:TWO*6 3:three 6:TWO "},
+			{all, "2:TWO*6 6:TWO "},
+		} {
+			out, after := "", store.Seq(0)
+			for {
+				p, err := l.Read(store.Query{Log: log, Viewer: l.c, After: after, Max: 2, Withhold: c.withhold})
+				noError(t, err)
+				for _, r := range p.Records {
+					out += fmt.Sprintf("%d:%s ", r.Seq, shown(r))
+				}
+				if after = p.Next; after == p.Head {
+					break
+				}
+			}
+			if out != c.want {
+				t.Errorf("got %s, want %s", out, c.want)
+			}
+		}
+		l.reopen()
+	}
+	no := store.Bad("no")
+	if _, err := l.Read(store.Query{Log: log, Viewer: l.c, Withhold: func(*store.Record) (bool, error) { return false, no }}); !errors.Is(err, no) {
+		t.Errorf("the reader's own error: %v", err)
+	}
+}
+
+// An operation is seen by those who see what it operates on; who joins with an open history sees that too.
+func testSpansOfOperations(t *testing.T, l *logCase) {
+	log := l.room("r", l.a)
+	l.say(log, l.a, "one")
+	l.say(log, l.a, "two")
+	l.append(store.Draft{Log: log, Kind: store.KindSystem, Change: store.Change{Kind: store.ChangeJoin, Account: l.b}})          // 3
+	l.append(store.Draft{Log: log, Kind: store.KindSystem, Change: store.Change{Kind: store.ChangeJoin, Account: l.c, From: 2}}) // 4
+	l.op(log, l.a, store.OpEdit, 1, "ONE", 0)                                                                                    // 5
+	l.op(log, l.a, store.OpReact, 2, "!", 0)                                                                                     // 6
+	for range 2 {
+		wantEqual(t, l.sees(log, l.a), "1:ONE*5 2:two 3:change1 4:change1 5:ONE 6:! ")
+		wantEqual(t, l.sees(log, l.b), "3:change1 4:change1 ")
+		wantEqual(t, l.sees(log, l.c), "2:two 3:change1 4:change1 6:! ")
+		l.reopen()
 	}
 }
