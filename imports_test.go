@@ -38,6 +38,7 @@ const (
 	modCBOR       = "github.com/fxamacker/cbor/v2"
 	modHuma       = "github.com/danielgtaylor/huma/v2"
 	modJWT        = "github.com/golang-jwt/jwt/v5"
+	modTime       = "golang.org/x/time/rate"
 	modPaho       = "github.com/eclipse/paho.golang"
 )
 
@@ -57,6 +58,8 @@ var graph = []arrows{
 	{"store/bolt", []string{"store", "store/journal"}, []string{modBbolt, modPrometheus, modSys},
 		"the embedded implementation, and the one place that names bbolt: another engine replaces this package alone"},
 
+	{"hooks/limit", []string{"store"}, []string{modTime},
+		"rates and budgets by key: asked by every layer above, so it knows none"},
 	{"hooks", []string{"store", "store/policy"}, []string{modJWT},
 		"who, where and may: asked by every transport, so it knows none, and no MQTT packet"},
 	{"hooks/mochihook", []string{"hooks", "store", "store/policy"}, []string{modMochi},
@@ -64,13 +67,13 @@ var graph = []arrows{
 
 	{"broker/view", []string{"hooks", "store"}, []string{modCBOR},
 		"encodings as pure functions; CBOR is spelled here and nowhere else"},
-	{"broker", []string{"broker/view", "hooks", "store"}, []string{modPrometheus},
+	{"broker", []string{"broker/view", "hooks", "hooks/limit", "store"}, []string{modPrometheus},
 		"sessions and delivery without packets or files: the edge calls it, it calls contracts"},
-	{"broker/wire", []string{"broker", "broker/view", "hooks", "store"}, []string{modMochiCodec, modWebsocket, modPrometheus, modSys},
+	{"broker/wire", []string{"broker", "broker/view", "hooks", "hooks/limit", "store"}, []string{modMochiCodec, modWebsocket, modPrometheus, modSys},
 		"the MQTT edge: the one place of the server that names packets, and of mochi only the codec"},
-	{"broker/api", []string{"broker", "broker/view", "hooks", "store"}, []string{modHuma, modPrometheus},
+	{"broker/api", []string{"broker", "broker/view", "hooks", "hooks/limit", "store"}, []string{modHuma, modPrometheus},
 		"control operations over any store: HTTP and OpenAPI are spelled here"},
-	{"broker/cmd", []string{"broker", "broker/api", "broker/view", "broker/wire", "hooks", "store", "store/bolt",
+	{"broker/cmd", []string{"broker", "broker/api", "broker/view", "broker/wire", "hooks", "hooks/limit", "store", "store/bolt",
 		"examples/chat/client", "examples/chat/terminal", "examples/chat/tty"}, []string{modPrometheus, modSys},
 		"main's other half: it chooses the implementations, and offers the chat example as a command"},
 	{".", []string{"broker/cmd"}, nil,
