@@ -39,6 +39,7 @@ const (
 	modHuma       = "github.com/danielgtaylor/huma/v2"
 	modJWT        = "github.com/golang-jwt/jwt/v5"
 	modTime       = "golang.org/x/time/rate"
+	modPhone      = "github.com/nyaruka/phonenumbers"
 	modPaho       = "github.com/eclipse/paho.golang"
 )
 
@@ -62,6 +63,8 @@ var graph = []arrows{
 		"rates and budgets by key: asked by every layer above, so it knows none"},
 	{"hooks", []string{"store", "store/policy"}, []string{modJWT},
 		"who, where and may: asked by every transport, so it knows none, and no MQTT packet"},
+	{"hooks/phone", []string{"store"}, []string{modPhone},
+		"numbers and their hashes: asked by sign-up and discovery, and the one place that knows numbering plans"},
 	{"hooks/mochihook", []string{"hooks", "store", "store/policy"}, []string{modMochi},
 		"the same offered to a plain mochi server; it names mochi because that is what it is for"},
 
@@ -71,10 +74,10 @@ var graph = []arrows{
 		"sessions and delivery without packets or files: the edge calls it, it calls contracts"},
 	{"broker/wire", []string{"broker", "broker/view", "hooks", "hooks/limit", "store"}, []string{modMochiCodec, modWebsocket, modPrometheus, modSys},
 		"the MQTT edge: the one place of the server that names packets, and of mochi only the codec"},
-	{"broker/api", []string{"broker", "broker/view", "hooks", "hooks/limit", "store"}, []string{modHuma, modPrometheus},
+	{"broker/api", []string{"broker", "broker/view", "hooks", "hooks/limit", "hooks/phone", "store"}, []string{modHuma, modPrometheus},
 		"control operations over any store: HTTP and OpenAPI are spelled here"},
-	{"broker/cmd", []string{"broker", "broker/api", "broker/view", "broker/wire", "hooks", "hooks/limit", "store", "store/bolt",
-		"examples/chat/client", "examples/chat/terminal", "examples/chat/tty"}, []string{modPrometheus, modSys},
+	{"broker/cmd", []string{"broker", "broker/api", "broker/view", "broker/wire", "hooks", "hooks/limit", "hooks/phone", "store",
+		"store/bolt", "examples/chat/client", "examples/chat/terminal", "examples/chat/tty"}, []string{modPrometheus, modSys},
 		"main's other half: it chooses the implementations, and offers the chat example as a command"},
 	{".", []string{"broker/cmd"}, nil,
 		"main runs the program and nothing else, so that tests can run it too"},

@@ -14,6 +14,7 @@ import (
 	"github.com/hwangso/hwangso/broker"
 	"github.com/hwangso/hwangso/broker/view"
 	"github.com/hwangso/hwangso/hooks"
+	"github.com/hwangso/hwangso/hooks/phone"
 	"github.com/hwangso/hwangso/store"
 )
 
@@ -80,6 +81,7 @@ type Config struct {
 	Broker *broker.Broker       // required; the API works on its store
 	Auth   *hooks.Authenticator // required; who sends an HTTP request
 	Limits Limits
+	Phones *phone.Book // which account has which phone number; nil: nobody has one
 
 	Version       string              // of the program, shown by server.status and in the OpenAPI document; "" means "dev"
 	Gatherer      prometheus.Gatherer // what /metrics shows; nil: no /metrics

@@ -11,7 +11,8 @@ import (
 )
 
 const backupText = `The copy is consistent, also of a server that runs: it holds everything that was acknowledged before it began. DIR must
-be empty or missing. The master key is not in it, so that the copy alone opens nothing: keep one somewhere else.`
+be empty or missing. The keys are not in it, so that the copy alone opens nothing: keep copies of the master key and of
+the phone key somewhere else.`
 
 func backup(ctx context.Context, c command, args []string, io Streams) error {
 	f, p := c.flags(io), new(place)
@@ -24,8 +25,8 @@ func backup(ctx context.Context, c command, args []string, io Streams) error {
 		if err := o.local(ctx, "backup", backupRequest{dir}, &out); err != nil {
 			return err
 		}
-		fmt.Fprintf(io.Out, "Backup of %s written to %s in %v.\nKeep the master key (%s) apart from it: without the key nothing can be read.\n",
-			p.data, dir, out.Took.Round(time.Millisecond), keyPath(p))
+		fmt.Fprintf(io.Out, "Backup of %s written to %s in %v.\nKeep the master key (%s) apart from it: without the key nothing can be read. Keep %s with it: without that nobody is found by phone number.\n",
+			p.data, dir, out.Took.Round(time.Millisecond), keyPath(p), p.phoneKeyPath())
 		return nil
 	})
 }
@@ -35,6 +36,11 @@ func keyPath(p *place) string {
 		return p.key
 	}
 	return filepath.Join(p.data, "keys", "master.key")
+}
+
+func (p *place) phoneKeyPath() string {
+	s := p.settings()
+	return s.phoneKeyFile()
 }
 
 const restoreText = `The directory that -data names must be empty or missing, but for the key file. Every file of the backup is checked. The

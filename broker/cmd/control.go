@@ -28,7 +28,7 @@ type control struct {
 func (srv *server) control() error {
 	set := &srv.set
 	a, err := api.New(api.Config{
-		Broker: srv.broker, Auth: srv.auth,
+		Broker: srv.broker, Auth: srv.auth, Phones: srv.phones,
 		Limits:  api.Limits{Group: set.maxGroup, Devices: set.maxDevices},
 		Version: Version(), Gatherer: srv.reg,
 		PublicMetrics: set.admin == "" && set.https == "" && onlyLoopback(set.http),

@@ -25,6 +25,7 @@ import (
 // place says on which data directory a command works.
 type place struct {
 	data, key, config string
+	phoneKey          string // from the environment or the file only
 }
 
 // flags adds the flags that say where, for a command that is given to a server, running or not.
@@ -47,14 +48,14 @@ func (p *place) fill(f *flag.FlagSet) error {
 		}
 	})
 	err := fill(of, func(name string) (string, bool) {
-		for _, n := range []string{"data", "key", "config"} {
+		for _, n := range []string{"data", "key", "config", "phone-key"} {
 			if name == envName(n) {
 				return os.LookupEnv(name)
 			}
 		}
 		return "", false
 	})
-	p.data, p.key, p.config = s.data, s.keyFile, s.config
+	p.data, p.key, p.config, p.phoneKey = s.data, s.keyFile, s.config, s.phoneKey
 	return err
 }
 
@@ -102,7 +103,7 @@ func (p *place) operator(ctx context.Context, streams Streams) (*operator, error
 func (p *place) settings() settings {
 	var s settings
 	s.register(flag.NewFlagSet("", flag.ContinueOnError))
-	s.data, s.keyFile = p.data, p.key
+	s.data, s.keyFile, s.phoneKey = p.data, p.key, p.phoneKey
 	return s
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"time"
 
 	"github.com/hwangso/hwangso/broker/wire"
@@ -15,6 +16,7 @@ import (
 // settings are what `hwangso serve` can be told.
 type settings struct {
 	data, keyFile, config      string
+	phoneKey                   string
 	mqtt, mqtts, http, https   string
 	admin                      string
 	tlsCert, tlsKey            string
@@ -40,6 +42,7 @@ func (s *settings) register(f *flag.FlagSet) {
 	w := wire.Default()
 	f.StringVar(&s.data, "data", "./data", "the data `directory`; it is made if it does not exist")
 	f.StringVar(&s.keyFile, "key", "", "the master key `file` (default DIR/keys/master.key); keep a copy apart from backups")
+	f.StringVar(&s.phoneKey, "phone-key", "", "the `file` with the key of phone numbers' hashes (default phone.key beside the master key); keep a copy of it, too")
 	f.StringVar(&s.config, "config", "", "a `file` with lines name = value, for what neither flags nor environment say")
 	f.StringVar(&s.mqtt, "mqtt", "127.0.0.1:1883", "the `address` for MQTT over TCP, empty for none")
 	f.StringVar(&s.mqtts, "mqtts", "", "the `address` for MQTT over TLS, such as :8883")
@@ -115,6 +118,17 @@ func (s *settings) validate() error {
 		bad("-retention must be above 0")
 	}
 	return errors.Join(errs...)
+}
+
+// phoneKeyFile is where the key of phone numbers' hashes lies.
+func (s *settings) phoneKeyFile() string {
+	switch {
+	case s.phoneKey != "":
+		return s.phoneKey
+	case s.keyFile != "":
+		return filepath.Join(filepath.Dir(s.keyFile), "phone.key")
+	}
+	return filepath.Join(s.data, "keys", "phone.key")
 }
 
 // loopback reports whether an address can be reached from this machine only.

@@ -21,6 +21,7 @@ import (
 	"github.com/hwangso/hwangso/broker"
 	"github.com/hwangso/hwangso/broker/wire"
 	"github.com/hwangso/hwangso/hooks"
+	"github.com/hwangso/hwangso/hooks/phone"
 	"github.com/hwangso/hwangso/store/bolt"
 )
 
@@ -74,6 +75,7 @@ type server struct {
 	reg    *prometheus.Registry
 	store  *bolt.Store
 	auth   *hooks.Authenticator
+	phones *phone.Book
 	broker *broker.Broker
 	wire   *wire.Server
 	ctl    control
@@ -116,6 +118,11 @@ func open(ctx context.Context, set settings, log *slog.Logger, io Streams) (srv 
 		return srv, err
 	}
 	log.Info("data directory open", "dir", set.data, "took", time.Since(began).Round(time.Millisecond))
+	key, err := phone.OpenKey(ctx, set.phoneKeyFile(), srv.store)
+	if err != nil {
+		return srv, err
+	}
+	srv.phones = phone.NewBook(srv.store, key)
 	if srv.auth, err = set.authenticator(srv.store); err != nil {
 		return srv, err
 	}
