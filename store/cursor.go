@@ -3,8 +3,11 @@ package store
 // Cursor is how far a device has confirmed a log. Confirmed are the sequences up to Below and those in (From, Acked];
 // what lies between Below and From was skipped by a clean start or a late SUBSCRIBE: it is not delivered any more, but
 // it is not confirmed either, so a push for it stays due.
+//
+// A cursor that was rewound has Below above Acked: deliveries start again after Acked, but up to Below only of what has
+// become visible since.
 type Cursor struct {
-	Below Seq // confirmed before the newest clean start or first SUBSCRIBE
+	Below Seq // confirmed before the newest clean start, first SUBSCRIBE or rewind
 	From  Seq // deliveries start after this sequence
 	Acked Seq // the highest contiguous sequence confirmed since; at least From
 }
@@ -19,10 +22,20 @@ func (c Cursor) Ack(seq Seq) Cursor {
 	if seq > c.Acked {
 		c.Acked = seq
 	}
-	if c.Below >= c.From { // nothing was skipped: one contiguous run
+	if c.Below >= c.From && c.Below <= c.Acked { // nothing was skipped: one contiguous run
 		c.Below, c.From = c.Acked, c.Acked
 	}
 	return c
+}
+
+// Rewind starts deliveries again after a sequence, for what has become visible behind the cursor. What the device has
+// confirmed stays so. A hole that the cursor had counts as confirmed then: whoever accepts a conversation has looked at
+// it.
+func (c Cursor) Rewind(after Seq) Cursor {
+	if c.Acked <= after {
+		return c
+	}
+	return Cursor{Below: max(c.Below, c.Acked), From: after, Acked: after}
 }
 
 // Skip starts deliveries after head without confirming what lies before it. A cursor remembers one hole: when it had
@@ -34,7 +47,7 @@ func (c Cursor) Skip(head Seq) Cursor {
 	if head > c.Acked {
 		c.From, c.Acked = head, head
 	}
-	if c.Below >= c.From {
+	if c.Below >= c.From && c.Below <= c.Acked {
 		c.Below, c.From = c.Acked, c.Acked
 	}
 	return c

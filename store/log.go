@@ -50,13 +50,47 @@ type LogInfo struct {
 	First    Seq   // the oldest sequence still kept; 1 before retention removed anything
 	HeadTime int64 // Unix milliseconds of the newest record, of the creation when empty
 	Members  *Membership
+	Sides    [2]Side // LogPair: of Key.A and of Key.B (of notes the first alone); zero for other kinds
+}
+
+// Side is what one user of a pair may know of it, and has said in it. It is a projection of the records like the
+// membership.
+type Side struct {
+	// Head is the newest record this user may know of: one that everybody sees, or its own; a request of the other one
+	// counts once it is accepted. 0: none. HeadTime is its time in Unix milliseconds.
+	Head     Seq
+	HeadTime int64
+	// Wrote is the time (Unix milliseconds) of this user's newest message that the other one sees or is asked to accept:
+	// no operation, no change, whatever its kind but system and notice. 0: none.
+	Wrote int64
+	// Requests is how many messages of this user wait in the other one's request box, at most MaxRequests, and First the
+	// sequence of the first of them, 0 for none. Operations on such messages are not counted.
+	Requests int
+	First    Seq
+}
+
+// MaxRequests is how many messages of one user wait in a request box at most. The committer makes a further
+// AudienceRequest message an AudienceSender one, so that messages on their way at the same time cannot exceed it and
+// their sender sees no difference.
+const MaxRequests = 3
+
+// Side is the side of one of the two users of a pair, zero for anybody else.
+func (i *LogInfo) Side(a AccountID) Side {
+	switch {
+	case i.Key.Kind != LogPair:
+	case a == i.Key.A:
+		return i.Sides[0]
+	case a == i.Key.B:
+		return i.Sides[1]
+	}
+	return Side{}
 }
 
 // Creation says how a log begins.
 type Creation struct {
 	By      AccountID // recorded as the one who created it
 	Title   string
-	Members []Member // Account and Role of the first members; they see the log from its first record on
+	Members []Member // Account and Role of the first members; they see the log from its first record on. Of a pair one may do
 }
 
 // Query selects records of one log in ascending order.
@@ -125,6 +159,10 @@ type Log interface {
 	// With Draft.Need the role at the moment of commit decides (ErrNotMember, ErrRole). A membership change that was
 	// decided under an older Version and has nothing left to do, because somebody else was faster, is ErrConflict. An
 	// operation on a sequence that does not exist yet is CodeBad.
+	//
+	// ChangeOpen, ChangeAccept and ChangeDecline are for the two users of a pair; anything else is CodeBad. One that has
+	// nothing to do is resolved without a record. Before a ChangeAccept is appended the cursors of the accepter's devices
+	// go back to before the first accepted record (Sessions.Rewind), so that every device gets what becomes visible.
 	Append(d Draft) *Pending
 
 	// SetMark moves a read mark forward (a smaller or equal mark is resolved without writing; one above the head is
@@ -146,7 +184,8 @@ type Log interface {
 	Standing(log LogID) (Marks, error)
 
 	// LogsOf returns the logs the user is or was a member of, by LogID, at most max after the given one (0 from the
-	// start; max 0: 1,000).
+	// start; max 0: 1,000). A pair is a log of a user only from its ChangeOpen or ChangeAccept on, if it was not opened
+	// with it.
 	LogsOf(a AccountID, after LogID, max int) ([]LogRef, error)
 
 	// Follow returns the entries from a position on, waiting for the next commit if there are none yet, until ctx

@@ -2,13 +2,13 @@ package store
 
 import "sort"
 
-// Marks are the read marks of a log's active members: how far each has read. Immutable; the zero value is a log that
-// nobody has read.
+// Marks are the read marks of a log's active members: how far each has read. Of a pair both users count, whether they
+// are members already or not, so that neither can tell from the marks. Immutable; the zero value is a log that nobody
+// has read.
 type Marks struct {
 	head   Seq
-	sorted []Seq       // one per active member, ascending
-	by     []markOf    // by account, active members only
-	all    *Membership // whose marks these are
+	sorted []Seq    // one per user who counts, ascending
+	by     []markOf // the same by account
 }
 
 type markOf struct {
@@ -16,19 +16,28 @@ type markOf struct {
 	seq     Seq
 }
 
-// NewMarks collects the marks of the active members; of returns one member's mark, 0 for none.
-func NewMarks(head Seq, ms *Membership, of func(AccountID) Seq) Marks {
-	m := Marks{head: head, all: ms}
-	if ms == nil {
-		return m
+// NewMarks collects the marks of those who count in the log with this key: both users of a pair, the active members of
+// any other log. of returns one user's mark, 0 for none; it is asked in the order of accounts.
+func NewMarks(key Key, head Seq, ms *Membership, of func(AccountID) Seq) Marks {
+	m := Marks{head: head}
+	add := func(a AccountID) {
+		s := of(a)
+		m.sorted = append(m.sorted, s)
+		m.by = append(m.by, markOf{a, s})
 	}
-	m.sorted = make([]Seq, 0, ms.Active)
-	m.by = make([]markOf, 0, ms.Active)
-	for i := range ms.Members {
-		if a := &ms.Members[i]; a.Role != RoleNone {
-			s := of(a.Account)
-			m.sorted = append(m.sorted, s)
-			m.by = append(m.by, markOf{a.Account, s})
+	switch {
+	case key.Kind == LogPair && key.A != key.B:
+		m.sorted, m.by = make([]Seq, 0, 2), make([]markOf, 0, 2)
+		add(key.A)
+		add(key.B)
+	case ms == nil:
+		return m
+	default:
+		m.sorted, m.by = make([]Seq, 0, ms.Active), make([]markOf, 0, ms.Active)
+		for i := range ms.Members {
+			if a := &ms.Members[i]; a.Role != RoleNone {
+				add(a.Account)
+			}
 		}
 	}
 	sort.Slice(m.sorted, func(i, j int) bool { return m.sorted[i] < m.sorted[j] })
@@ -37,18 +46,23 @@ func NewMarks(head Seq, ms *Membership, of func(AccountID) Seq) Marks {
 
 // Of is one active member's own mark, 0 if it has read nothing or is no member. It is shown to that member only.
 func (m Marks) Of(a AccountID) Seq {
-	i := sort.Search(len(m.by), func(i int) bool { return m.by[i].account >= a })
-	if i < len(m.by) && m.by[i].account == a {
-		return m.by[i].seq
-	}
-	return 0
+	s, _ := m.find(a)
+	return s
 }
 
-// Unread is the number of active members who have not read the record with this sequence, its sender not counted. It
+func (m Marks) find(a AccountID) (s Seq, ok bool) {
+	i := sort.Search(len(m.by), func(i int) bool { return m.by[i].account >= a })
+	if i < len(m.by) && m.by[i].account == a {
+		return m.by[i].seq, true
+	}
+	return 0, false
+}
+
+// Unread is the number of those who count and have not read the record with this sequence, its sender not counted. It
 // comes from watermarks alone, and is the same for everybody who asks.
 func (m Marks) Unread(seq Seq, sender AccountID) int {
 	n := sort.Search(len(m.sorted), func(i int) bool { return m.sorted[i] >= seq })
-	if n > 0 && m.all.Role(sender) != RoleNone && m.Of(sender) < seq {
+	if at, counts := m.find(sender); counts && at < seq {
 		n--
 	}
 	return n

@@ -30,7 +30,7 @@ func TestMarksSteps(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			if got := NewMarks(c.head, c.ms, of).Steps(); !reflect.DeepEqual(got, c.want) {
+			if got := NewMarks(RoomKey("r"), c.head, c.ms, of).Steps(); !reflect.DeepEqual(got, c.want) {
 				t.Errorf("got %v, want %v", got, c.want)
 			}
 		})
@@ -53,7 +53,7 @@ func TestMarksModel(t *testing.T) {
 				ms = ms.Apply(Change{Kind: ChangeLeave, Account: a + 1}, 1, 1)
 			}
 		}
-		m := NewMarks(head, ms, func(a AccountID) Seq { return marks[a] })
+		m := NewMarks(RoomKey("r"), head, ms, func(a AccountID) Seq { return marks[a] })
 		for sender := range AccountID(17) {
 			want := Seq(0)
 			if ms.Role(sender) != RoleNone {

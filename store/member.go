@@ -48,6 +48,10 @@ type Member struct {
 	Spans    []Span // what the member may see, in order; the last one is open while the member is in
 	Deleted  []Span // what the member deleted for itself, in order
 	HiddenAt Seq    // the conversation is left out of the member's list while the head is at most this; 0: not hidden
+
+	// Accepted are the ranges, in order, in which the member sees what the other user of a pair sent as a request. A
+	// deletion takes its range out; what the member deleted before it accepted was not there for it.
+	Accepted []Span
 }
 
 // Sees reports whether membership lets the member see seq: it lies in a span and was not deleted by the member.
@@ -57,6 +61,43 @@ func (m *Member) Sees(seq Seq) bool {
 		return false
 	}
 	return !within(m.Deleted, seq)
+}
+
+// Accepts reports whether the member sees what was sent with this sequence as a request to it.
+func (m *Member) Accepts(seq Seq) bool {
+	return m != nil && within(m.Accepted, seq) && within(m.Spans, seq)
+}
+
+// Next is the first sequence from seq on that the member may see whatever its audience, 0 if there is none.
+func (m *Member) Next(seq Seq) Seq {
+	if m == nil {
+		return 0
+	}
+	for _, s := range m.Spans {
+		seq = max(seq, s.From)
+		if !s.Contains(seq) {
+			continue
+		}
+		for _, d := range m.Deleted {
+			if d.Contains(seq) {
+				seq = m.nextAccepted(seq, d.To+1)
+			}
+		}
+		if s.Contains(seq) {
+			return seq
+		}
+	}
+	return 0
+}
+
+// nextAccepted is the first accepted sequence from seq on, before end; end if there is none.
+func (m *Member) nextAccepted(seq, end Seq) Seq {
+	for _, a := range m.Accepted {
+		if a.To >= seq && a.From < end {
+			return max(seq, a.From)
+		}
+	}
+	return end
 }
 
 func within(spans []Span, seq Seq) bool {
@@ -109,16 +150,18 @@ func (ms *Membership) Role(a AccountID) Role {
 // history and whatever reads later.
 func (ms *Membership) Visible(viewer AccountID, r *Record) bool {
 	if r.Audience != AudienceBoth && r.Sender != viewer {
-		return false
+		m := ms.Find(viewer)
+		return r.Audience == AudienceRequest && m.Accepts(r.Seq) && (r.Op.Kind == OpNone || m.Accepts(r.Op.Target))
 	}
 	m := ms.Find(viewer)
-	return m.Sees(r.Seq) && (r.Op.Kind == OpNone || m.Sees(r.Op.Target))
+	return m.Sees(r.Seq) && (r.Op.Kind == OpNone || m.Sees(r.Op.Target) || m.Accepts(r.Op.Target))
 }
 
 // Apply returns the membership after a change that takes effect at the record with sequence seq (for changes without
 // a number: the head), leaving the receiver as it was. Joining shows records from seq on, or from Change.From if that is
-// set; leaving and being removed show everything up to seq, the farewell included. A change that has nothing to do (joining twice, leaving without
-// being in, an empty range) changes nothing but the version.
+// set; leaving and being removed show everything up to seq, the farewell included. Opening shows what comes after seq;
+// accepting shows everything from From on to a user who was no member, and the accepted requests to any. A change that
+// has nothing to do (joining twice, leaving without being in, an empty range) changes nothing but the version.
 func (ms *Membership) Apply(c Change, seq Seq, now int64) *Membership {
 	next := &Membership{Version: 1}
 	if ms != nil {
@@ -127,19 +170,24 @@ func (ms *Membership) Apply(c Change, seq Seq, now int64) *Membership {
 	}
 	i := sort.Search(len(next.Members), func(i int) bool { return next.Members[i].Account >= c.Account })
 	found := i < len(next.Members) && next.Members[i].Account == c.Account
+	if !found && (c.Kind == ChangeJoin || c.Kind == ChangeOpen || c.Kind == ChangeAccept) {
+		next.Members = append(next.Members, Member{})
+		copy(next.Members[i+1:], next.Members[i:])
+		next.Members[i] = Member{Account: c.Account}
+	}
 	switch c.Kind {
 	case ChangeJoin:
-		if !found {
-			next.Members = append(next.Members, Member{})
-			copy(next.Members[i+1:], next.Members[i:])
-			next.Members[i] = Member{Account: c.Account}
-		}
+		next.Members[i].join(seq, c.From, c.Role, now)
+	case ChangeOpen:
+		next.Members[i].join(seq+1, 0, c.Role, now)
+	case ChangeAccept:
 		m := &next.Members[i]
-		if m.Role == RoleNone {
-			m.Since = now
-			m.Spans = joined(m.Spans, seq, c.From)
-			m.Role = max(c.Role, RoleMember)
+		if c.From == 0 || c.From > c.To { // nothing waits
+			m.join(seq+1, 0, c.Role, now)
+			break
 		}
+		m.join(c.From, 0, c.Role, now)
+		m.Accepted = addSpan(m.Accepted, Span{c.From, c.To})
 	case ChangeLeave, ChangeRemove:
 		if found && next.Members[i].Role != RoleNone {
 			m := &next.Members[i]
@@ -160,6 +208,7 @@ func (ms *Membership) Apply(c Change, seq Seq, now int64) *Membership {
 	case ChangeDelete:
 		if found && c.From > 0 && c.From <= c.To {
 			next.Members[i].Deleted = addSpan(next.Members[i].Deleted, Span{c.From, c.To})
+			next.Members[i].Accepted = cutSpan(next.Members[i].Accepted, Span{c.From, c.To})
 		}
 	}
 	for i := range next.Members {
@@ -185,6 +234,35 @@ func joined(spans []Span, seq, back Seq) []Span {
 		}
 	}
 	return append(out, Span{From: from})
+}
+
+// join makes one who is no member one who sees everything from seq on, or from back on if that is not 0.
+func (m *Member) join(seq, back Seq, role Role, now int64) {
+	if m.Role == RoleNone {
+		m.Since = now
+		m.Spans = joined(m.Spans, seq, back)
+		m.Role = max(role, RoleMember)
+	}
+}
+
+// cutSpan takes a closed span out of an ordered list of closed spans, without touching the old list.
+func cutSpan(spans []Span, s Span) []Span {
+	if len(spans) == 0 {
+		return nil
+	}
+	out := make([]Span, 0, len(spans)+1)
+	for _, o := range spans {
+		if o.From < s.From {
+			out = append(out, Span{o.From, min(o.To, s.From-1)})
+		}
+		if o.To > s.To {
+			out = append(out, Span{max(o.From, s.To+1), o.To})
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
 }
 
 // addSpan merges a closed span into an ordered list of closed spans, without touching the old list.

@@ -98,20 +98,27 @@ type Op struct {
 // ChangeKind is what a Change does to a log.
 type ChangeKind uint8
 
-// The changes. Those from ChangeHide on are private to one member and carry no sequence.
+// The changes. Those from ChangeHide on are private to one member and carry no sequence. The last three are for pairs,
+// whose two users are members only once something exists for them.
 const (
-	ChangeNone   ChangeKind = iota
-	ChangeJoin              // Account becomes a member with Role (or comes back), and sees records from From on (0: from this one)
-	ChangeLeave             // Account leaves by itself
-	ChangeRemove            // Account is removed by the sender
-	ChangeRole              // Account gets Role
-	ChangeTitle             // the room gets Title
-	ChangeHide              // Account hides the conversation from its list until the next message
-	ChangeDelete            // Account deletes [From, To] for itself
+	ChangeNone    ChangeKind = iota
+	ChangeJoin               // Account becomes a member with Role (or comes back), and sees records from From on (0: from this one)
+	ChangeLeave              // Account leaves by itself
+	ChangeRemove             // Account is removed by the sender
+	ChangeRole               // Account gets Role
+	ChangeTitle              // the room gets Title
+	ChangeHide               // Account hides the conversation from its list until the next message
+	ChangeDelete             // Account deletes [From, To] for itself
+	ChangeOpen               // Account becomes a member that sees what comes from now on
+	ChangeAccept             // Account accepts the other's requests in [From, To]: it becomes a member from From on, and sees them
+	ChangeDecline            // Account declines the other's requests in [From, To]: they stay with their sender
 )
 
 // Change is a change to a log's membership or state, carried by the record that makes it. Tables of members are the
 // projection of these records.
+//
+// ChangeAccept and ChangeDecline without From begin at the first request that waits, without To they go to the head at
+// their commit. The committed record names both.
 type Change struct {
 	Kind     ChangeKind
 	Account  AccountID

@@ -49,7 +49,7 @@ func TestNumbered(t *testing.T) {
 			t.Errorf("change %d takes no sequence", c)
 		}
 	}
-	for _, c := range []ChangeKind{ChangeHide, ChangeDelete} {
+	for _, c := range []ChangeKind{ChangeHide, ChangeDelete, ChangeOpen, ChangeAccept, ChangeDecline} {
 		if c.Numbered() {
 			t.Errorf("change %d takes a sequence", c)
 		}

@@ -34,7 +34,7 @@ func (l *logs) append(d *store.Draft) (*store.Pending, error) {
 	}
 	it := newItem()
 	it.st = st
-	it.typ, it.sender, it.audience, it.op, it.change = typeMessage, d.Sender, d.Audience, d.Op, d.Change
+	it.typ, it.sender, it.audience, it.kind, it.op, it.change = typeMessage, d.Sender, d.Audience, d.Kind, d.Op, d.Change
 	it.need, it.version = d.Need, d.Version
 	if d.Change.Kind != store.ChangeNone && !d.Change.Kind.Numbered() {
 		it.typ = typePrivate
@@ -92,13 +92,18 @@ func (l *logs) validDraft(d *store.Draft) error {
 			return store.Bad("not a range of messages")
 		}
 		fallthrough
+	case store.ChangeOpen, store.ChangeAccept, store.ChangeDecline:
+		if c.To != 0 && c.From > c.To {
+			return store.Bad("not a range of messages")
+		}
+		fallthrough
 	case store.ChangeHide:
 		if len(d.Text)+len(d.Extra) > 0 {
 			return store.Bad("a private change has no body")
 		}
 		fallthrough
 	default:
-		if c.Account == 0 || c.Kind > store.ChangeDelete {
+		if c.Account == 0 || c.Kind > store.ChangeDecline {
 			return store.Bad("not a change of a member")
 		}
 	}

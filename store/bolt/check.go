@@ -66,7 +66,9 @@ type checkedLog struct {
 	first, head store.Seq // of the messages found
 	places      uint64    // a hash over the positions of first to head
 	stated      bool      // a creation or a state record was found
+	key         store.Key
 	members     *store.Membership
+	sides       sides
 }
 
 func (c *checker) found(format string, args ...any) {
@@ -231,7 +233,8 @@ func (c *checker) record(r *record, pos journal.Position) {
 		if log.head != 0 && full.head != log.head {
 			c.found("log %d: state at position %d says head %d, it is %d", r.log, pos, full.head, log.head)
 		}
-		log.head, log.stated, log.members = full.head, true, full.members
+		log.sides.applyFull(log.stated, &full)
+		log.head, log.stated, log.key, log.members = full.head, true, full.key, full.members
 	case typeMark:
 		if log.head != 0 && r.seq > log.head {
 			c.found("log %d: mark at %d, head at %d", r.log, r.seq, log.head)
@@ -239,6 +242,9 @@ func (c *checker) record(r *record, pos journal.Position) {
 	}
 	if log.stated && r.change.kind != store.ChangeNone && r.change.kind != store.ChangeTitle {
 		log.members = log.members.Apply(r.change.store(), log.head, r.time)
+	}
+	if log.key.Kind == store.LogPair {
+		log.sides.apply(log.key, r.placed(), log.members)
 	}
 }
 
@@ -285,6 +291,9 @@ func (c *checker) indexLog(l *logs, id store.LogID, log *checkedLog) error {
 	}
 	if string(appendMembers(nil, info.Members)) != string(appendMembers(nil, log.members)) {
 		c.found("log %d: members are not those of the journal", id)
+	}
+	if info.Sides != log.sides.public() {
+		c.found("log %d: what its two users know and wrote is not what the journal says", id)
 	}
 	for i := range info.Members.Members {
 		a := info.Members.Members[i].Account

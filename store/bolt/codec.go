@@ -141,6 +141,9 @@ func setPlace(b []byte, seq store.Seq, time int64) {
 	binary.LittleEndian.PutUint64(b[timeOffset:], uint64(time))
 }
 
+// setAudience replaces the audience.
+func setAudience(b []byte, a store.Audience) { b[2] = b[2]&^flagAudience | byte(a) }
+
 // decodeRecord takes a journal record apart. It refuses everything that appendHead would not have written, so that a
 // record that decodes encodes to the same bytes.
 func decodeRecord(b []byte) (record, error) {

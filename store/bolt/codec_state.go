@@ -17,6 +17,8 @@ type fullState struct {
 	headTime int64
 	members  *store.Membership
 	marks    []mark
+	sides    sides
+	sided    bool // sides are known: format 1 had none
 }
 
 // mark is one account's read mark in a log.
@@ -35,7 +37,8 @@ func appendFullState(b []byte, s *fullState) []byte {
 	b = binary.AppendUvarint(b, uint64(s.head))
 	b = binary.AppendUvarint(b, uint64(s.headTime))
 	b = appendMembers(b, s.members)
-	return appendMarks(b, s.marks)
+	b = appendMarks(b, s.marks)
+	return appendSides(b, s.key, &s.sides)
 }
 
 func decodeFullState(b []byte) (fullState, bool) {
@@ -48,6 +51,9 @@ func decodeFullState(b []byte) (fullState, bool) {
 	s.headTime = int64(d.uvarint())
 	s.members = d.members()
 	s.marks = d.marks()
+	if s.key.Kind == store.LogPair && !d.done() {
+		s.sides, s.sided = d.sides(s.key), true
+	}
 	return s, d.done()
 }
 
@@ -75,14 +81,24 @@ func appendMembers(b []byte, ms *store.Membership) []byte {
 	for i := range ms.Members {
 		m := &ms.Members[i]
 		b = binary.AppendUvarint(b, uint64(m.Account))
-		b = append(b, byte(m.Role))
+		role := byte(m.Role)
+		if len(m.Accepted) > 0 {
+			role |= roleAccepted
+		}
+		b = append(b, role)
 		b = binary.AppendUvarint(b, uint64(m.Since))
 		b = binary.AppendUvarint(b, uint64(m.HiddenAt))
 		b = appendSpans(b, m.Spans)
 		b = appendSpans(b, m.Deleted)
+		if len(m.Accepted) > 0 {
+			b = appendSpans(b, m.Accepted)
+		}
 	}
 	return b
 }
+
+// roleAccepted is set in a member's role when accepted spans follow.
+const roleAccepted = 1 << 7
 
 func (d *decoder) members() *store.Membership {
 	ms := &store.Membership{Version: d.uvarint()}
@@ -94,9 +110,15 @@ func (d *decoder) members() *store.Membership {
 		if d.bad {
 			break
 		}
-		m := store.Member{Account: store.AccountID(d.uvarint()), Role: store.Role(d.u8())}
+		m := store.Member{Account: store.AccountID(d.uvarint())}
+		role := d.u8()
+		m.Role = store.Role(role &^ roleAccepted)
 		m.Since, m.HiddenAt = int64(d.uvarint()), store.Seq(d.uvarint())
 		m.Spans, m.Deleted = d.spans(), d.spans()
+		if role&roleAccepted != 0 {
+			m.Accepted = d.spans()
+			d.bad = d.bad || len(m.Accepted) == 0
+		}
 		if k := len(ms.Members); k > 0 && ms.Members[k-1].Account >= m.Account {
 			d.bad = true // lookups search by account
 		}

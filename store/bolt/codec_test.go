@@ -140,7 +140,7 @@ func FuzzIndexRows(f *testing.F) {
 		ds.add(send{uint64(i), 9})
 	}
 	f.Add(ds.append(nil))
-	f.Add(appendOps(nil, []logOp{{store.OpEdit, 4, 5, 6}}))
+	f.Add(appendOps(nil, []logOp{{store.OpEdit, 4, 5, 6, true}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		st := logState{id: 1}
 		if st.decodeHead(b) {

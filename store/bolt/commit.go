@@ -24,10 +24,20 @@ type placed struct {
 	time     int64
 	sender   store.AccountID
 	audience store.Audience
+	kind     store.Kind
 	op       store.Op
 	change   store.Change
 	members  *store.Membership // after the record, if it changes them
 	full     *fullState
+}
+
+// joins reports whether the record may make its account a member.
+func (p *placed) joins() bool {
+	switch p.change.Kind {
+	case store.ChangeJoin, store.ChangeOpen, store.ChangeAccept:
+		return true
+	}
+	return false
 }
 
 // item is one record on its way through the committer.
@@ -222,7 +232,7 @@ func (l *logs) provision(st *logState) *provisional {
 	p := &st.prov
 	if p.batch != l.c.batch {
 		st.mu.Lock()
-		*p = provisional{batch: l.c.batch, head: st.head, title: st.title, members: st.members}
+		*p = provisional{batch: l.c.batch, head: st.head, title: st.title, members: st.members, sides: st.sides}
 		st.mu.Unlock()
 	}
 	return p
@@ -234,13 +244,7 @@ func (l *logs) place(it *item) error {
 	case typeMessage:
 		return l.placeMessage(it, l.provision(it.st))
 	case typePrivate:
-		p := l.provision(it.st)
-		if p.members.Find(it.change.Account) == nil {
-			return store.ErrNotMember
-		}
-		p.members = p.members.Apply(it.change, p.head, it.time)
-		it.members = p.members
-		setPlace(it.buf, 0, it.time)
+		return placePrivate(it, l.provision(it.st))
 	case typeMark:
 		l.placeMark(it, l.provision(it.st))
 	case typeState:
@@ -274,6 +278,50 @@ func (l *logs) placeMessage(it *item, p *provisional) error {
 	p.head++
 	it.seq = p.head
 	setPlace(it.buf, it.seq, it.time)
+	if key := it.st.key; key.Kind == store.LogPair { // fixed since the log was created
+		if mine, _ := p.sides.of(key, it.sender); it.audience == store.AudienceRequest && it.op.Kind == store.OpNone && mine != nil && mine.full() {
+			it.audience, it.rec.Audience = store.AudienceSender, store.AudienceSender
+			setAudience(it.buf, it.audience)
+		}
+		p.sides.apply(key, &it.placed, p.members)
+	}
+	return nil
+}
+
+// placePrivate applies a change without a number. One that has nothing to do is not written.
+func placePrivate(it *item, p *provisional) error {
+	c, key := &it.change, it.st.key
+	switch c.Kind {
+	case store.ChangeOpen, store.ChangeAccept, store.ChangeDecline:
+		mine, other := p.sides.of(key, c.Account)
+		if mine == nil {
+			return store.Bad("only the two users of a conversation open, accept or decline it")
+		}
+		active := p.members.Role(c.Account) != store.RoleNone
+		if c.Kind == store.ChangeOpen {
+			if it.drop = active; active {
+				return nil
+			}
+			break
+		}
+		waits := other.resolve(c, p.head)
+		if it.drop = !waits && (active || c.Kind == store.ChangeDecline); it.drop {
+			return nil
+		}
+		it.rec.Change = *c
+		it.buf = appendHead(it.buf[:0], typePrivate, &store.Draft{Log: it.st.id, Sender: it.sender, Device: it.rec.Device,
+			Kind: it.rec.Kind, Change: *c})
+	default:
+		if p.members.Find(c.Account) == nil {
+			return store.ErrNotMember
+		}
+	}
+	p.members = p.members.Apply(*c, p.head, it.time)
+	it.members = p.members
+	if key.Kind == store.LogPair {
+		p.sides.apply(key, &it.placed, p.members)
+	}
+	setPlace(it.buf, 0, it.time)
 	return nil
 }
 
@@ -328,7 +376,7 @@ func (l *logs) placeState(it *item, p *provisional) error {
 	st := it.st
 	st.mu.Lock()
 	full := &fullState{key: st.key, by: st.by, created: st.created, title: p.title, head: p.head, headTime: st.headTime,
-		members: p.members, marks: append([]mark(nil), st.marks...)}
+		members: p.members, marks: append([]mark(nil), st.marks...), sides: p.sides, sided: true}
 	st.mu.Unlock()
 	if p.head != st.head {
 		full.headTime = it.time
@@ -413,8 +461,12 @@ func (l *logs) publishLog(it *item, entries []store.Entry) []store.Entry {
 		e.Mark = &store.Mark{Log: st.id, Account: it.sender, Seq: it.seq}
 	case typeState:
 		return entries // nothing new: followers do not see it
+	case typePrivate:
+		if it.joins() {
+			l.refs.add(it.change.Account, st.id)
+		}
 	case typeMessage:
-		if it.change.Kind == store.ChangeJoin {
+		if it.joins() {
 			l.refs.add(it.change.Account, st.id)
 		}
 		if it.audience == store.AudienceBoth && (it.op.Kind == store.OpEdit || it.op.Kind == store.OpRecall) {

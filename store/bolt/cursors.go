@@ -1,7 +1,6 @@
 package bolt
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/hwangso/hwangso/store"
@@ -9,7 +8,8 @@ import (
 
 // put is what a device's connection reported since the row was last written.
 type put struct {
-	cursors      []logCursor
+	rewinds      []rewind    // before cursors, one per log
+	cursors      []logCursor // acknowledged
 	disconnected bool
 	at           int64
 	inflight     []store.Inflight
@@ -20,7 +20,7 @@ func (p *put) weight() int {
 	if p == nil {
 		return 0
 	}
-	return 2 + len(p.cursors) + len(p.inflight)
+	return 2 + len(p.rewinds) + len(p.cursors) + len(p.inflight)
 }
 
 func (p *put) clone() *put {
@@ -28,7 +28,7 @@ func (p *put) clone() *put {
 		return nil
 	}
 	c := *p
-	c.cursors = slices.Clone(p.cursors)
+	c.rewinds, c.cursors = slices.Clone(p.rewinds), slices.Clone(p.cursors)
 	return &c // inflight is never changed in place
 }
 
@@ -39,6 +39,9 @@ func (p *put) merge(later *put) *put {
 	}
 	if later == nil {
 		return p
+	}
+	for _, w := range later.rewinds {
+		p.addRewind(w)
 	}
 	p.cursors = mergeCursors(p.cursors, later.cursors)
 	if later.disconnected {
@@ -52,6 +55,9 @@ func (p *put) applyTo(r *sessionRow) {
 	if p == nil {
 		return
 	}
+	for _, w := range p.rewinds {
+		r.cursors = w.applyTo(r.cursors)
+	}
 	r.cursors = mergeCursors(r.cursors, p.cursors)
 	if p.disconnected {
 		r.disconnected, r.inflight = p.at, p.inflight
@@ -61,9 +67,7 @@ func (p *put) applyTo(r *sessionRow) {
 // mergeCursors puts later acknowledgements into an ordered list of cursors, in place where it can.
 func mergeCursors(list, later []logCursor) []logCursor {
 	for _, c := range later {
-		i, found := slices.BinarySearchFunc(list, c.log, func(have logCursor, log store.LogID) int {
-			return cmp.Compare(have.log, log)
-		})
+		i, found := findCursor(list, c.log)
 		if !found {
 			c.Cursor = store.Cursor{}.Ack(c.Acked)
 			list = slices.Insert(list, i, c)

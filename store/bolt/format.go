@@ -17,7 +17,7 @@ import (
 )
 
 // dataFormat is the version of a data directory that this program writes.
-const dataFormat = 1
+const dataFormat = 2
 
 // ErrFormat says that a data directory cannot be used by this program or with this key.
 var ErrFormat = errors.New("bolt: data directory cannot be used")

@@ -46,7 +46,7 @@ func TestFormatRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, b := range map[string]string{
-		"newer":     strings.Replace(string(good), "hwangso-data 1", "hwangso-data 2\nunknown 7", 1),
+		"newer":     strings.Replace(string(good), "hwangso-data 2", "hwangso-data 3\nunknown 7", 1),
 		"no store":  strings.Replace(string(good), "store ", "store 00", 1)[:20],
 		"epoch 0":   strings.Replace(string(good), "epoch 1", "epoch 0", 1),
 		"other key": strings.Replace(string(good), "key ", "key 0", 1),

@@ -33,7 +33,7 @@ var (
 )
 
 const (
-	indexFormat = 1
+	indexFormat = 2 // 2: pairs have sides
 	rowFormat   = 1 // first byte of every row that is not a bare number
 )
 
@@ -183,6 +183,7 @@ func (st *logState) appendHead(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(st.opsMax))
 	b = binary.AppendUvarint(b, uint64(st.applied))
 	b = binary.AppendUvarint(b, uint64(st.full))
+	b = appendSides(b, st.key, &st.sides)
 	return appendPositions(b, st.tail[len(st.tail)-int(st.head)%blockSize:])
 }
 
@@ -199,6 +200,7 @@ func (st *logState) decodeHead(b []byte) bool {
 	st.applied = journal.Position(d.uvarint())
 	st.saved = st.applied
 	st.full = journal.Position(d.uvarint())
+	st.sides = d.sides(st.key)
 	st.tailAfter = st.head - st.head%blockSize
 	st.tail = d.positions(nil)
 	return d.done() && len(st.tail) == int(st.head-st.tailAfter)
@@ -255,7 +257,11 @@ func appendOps(b []byte, ops []logOp) []byte {
 	b = append(b, rowFormat)
 	b = binary.AppendUvarint(b, uint64(len(ops)))
 	for _, o := range ops {
-		b = append(b, byte(o.kind))
+		kind := byte(o.kind)
+		if o.ask {
+			kind |= opAsk
+		}
+		b = append(b, kind)
 		b = binary.AppendUvarint(b, uint64(o.seq))
 		b = binary.AppendUvarint(b, uint64(o.pos))
 		b = binary.AppendUvarint(b, uint64(o.only))
@@ -272,11 +278,15 @@ func decodeOps(b []byte) ([]logOp, bool) {
 		if d.bad {
 			break
 		}
-		ops = append(ops, logOp{store.OpKind(d.u8()), store.Seq(d.uvarint()), journal.Position(d.uvarint()),
-			store.AccountID(d.uvarint())})
+		kind := d.u8()
+		ops = append(ops, logOp{store.OpKind(kind &^ opAsk), store.Seq(d.uvarint()), journal.Position(d.uvarint()),
+			store.AccountID(d.uvarint()), kind&opAsk != 0})
 	}
 	return ops, d.done()
 }
+
+// opAsk is set in the kind of an operation on a request.
+const opAsk = 1 << 7
 
 // ops adds the operations on after+1 to upto to those in dst, which are newer.
 func (ix *index) ops(id store.LogID, after, upto store.Seq, dst map[store.Seq][]logOp) error {

@@ -113,7 +113,7 @@ func (l *logs) create(key store.Key, c store.Creation) (p *store.Pending, mine b
 		return nil, false, err
 	}
 	now := l.now().UnixMilli()
-	full := &fullState{key: key, by: c.By, created: now, title: c.Title, headTime: now}
+	full := &fullState{key: key, by: c.By, created: now, title: c.Title, headTime: now, sided: true}
 	if full.members, err = firstMembers(c.Members, now); err != nil {
 		return nil, false, err
 	}
@@ -215,9 +215,9 @@ func (l *logs) Standing(id store.LogID) (store.Marks, error) {
 	}
 	defer st.unpin()
 	st.mu.Lock()
-	head, members, marks := st.head, st.members, slices.Clone(st.marks)
+	key, head, members, marks := st.key, st.head, st.members, slices.Clone(st.marks)
 	st.mu.Unlock()
-	return store.NewMarks(head, members, func(a store.AccountID) store.Seq {
+	return store.NewMarks(key, head, members, func(a store.AccountID) store.Seq {
 		for i := range marks { // NewMarks asks in the order of accounts
 			if marks[i].account >= a {
 				seq := store.Seq(0)

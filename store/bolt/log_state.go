@@ -36,6 +36,7 @@ type logState struct {
 	headTime int64
 	members  *store.Membership
 	marks    []mark // ascending by account
+	sides    sides  // of a pair
 
 	// tail holds the positions of tailAfter+1 to head: what is not in a complete block of the index yet.
 	tailAfter store.Seq
@@ -70,6 +71,7 @@ type logOp struct {
 	seq  store.Seq        // of the operation
 	pos  journal.Position // of its record, which holds the new text
 	only store.AccountID  // 0: everybody sees it, else this account alone
+	ask  bool             // it was done to a request: who has accepted it sees it too
 }
 
 // provisional is what a log will be if the batch under way becomes durable. batch tells whether it is of this batch.
@@ -78,13 +80,14 @@ type provisional struct {
 	head    store.Seq
 	title   string
 	members *store.Membership
+	sides   sides
 	marks   map[store.AccountID]*item // the newest mark of the batch per account
 }
 
 // info is a snapshot; mu is held.
 func (st *logState) info() store.LogInfo {
 	return store.LogInfo{ID: st.id, Key: st.key, Title: st.title, Head: st.head, First: st.first, HeadTime: st.headTime,
-		Members: st.members}
+		Members: st.members, Sides: st.sides.public()}
 }
 
 func (st *logState) snapshot() store.LogInfo {
@@ -127,7 +130,7 @@ func (st *logState) apply(p *placed, pos journal.Position) {
 		if p.op.Kind == store.OpEdit || p.op.Kind == store.OpRecall {
 			o := logOp{kind: p.op.Kind, seq: p.seq, pos: pos}
 			if p.audience != store.AudienceBoth {
-				o.only = p.sender
+				o.only, o.ask = p.sender, p.audience == store.AudienceRequest
 			}
 			st.applyOp(p.op.Target, o)
 		}
@@ -138,12 +141,16 @@ func (st *logState) apply(p *placed, pos journal.Position) {
 	case typeMark:
 		st.applyMark(p.sender, p.seq)
 	}
+	if st.key.Kind == store.LogPair {
+		st.sides.apply(st.key, p, st.members)
+	}
 	st.applied = pos + 1
 }
 
 // applyFull takes over what a creation or state record says. It is complete: whatever was known is replaced, but for
 // a head and positions that are further, as a rebuild meets them.
 func (st *logState) applyFull(f *fullState, pos journal.Position) {
+	st.sides.applyFull(st.key.Kind != 0, f)
 	st.key, st.by, st.created, st.title = f.key, f.by, f.created, f.title
 	if f.head > st.head {
 		st.head = f.head
@@ -181,7 +188,7 @@ func (st *logState) applyMembers(p *placed) {
 	}
 	st.members = p.members
 	st.fresh.members = true
-	if p.change.Kind == store.ChangeJoin {
+	if p.joins() {
 		st.fresh.refs = append(st.fresh.refs, p.change.Account)
 	}
 }
@@ -198,7 +205,7 @@ func (st *logState) applyOp(target store.Seq, o logOp) {
 // mergeOp adds an operation to those of its target without changing the list, which readers may hold.
 func mergeOp(ops []logOp, o logOp) []logOp {
 	for i, old := range ops {
-		if old.only != o.only {
+		if old.only != o.only || old.ask != o.ask {
 			continue
 		}
 		if old.kind == store.OpRecall || old.seq >= o.seq {

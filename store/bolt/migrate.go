@@ -15,7 +15,17 @@ import (
 type migration func(dir string) error
 
 // migrations lead from format 1 to dataFormat: the first one makes a directory of format 1 one of format 2.
-var migrations []migration
+var migrations = []migration{dropIndex}
+
+// dropIndex leads to format 2, in which pairs have sides and users of a pair that are no members: the index is made anew
+// from the journal.
+func dropIndex(dir string) error {
+	err := os.Remove(filepath.Join(dir, fileIndex))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
 
 // backupOf is where a directory is copied to before it is migrated away from a version.
 func backupOf(dir string, version int) string {

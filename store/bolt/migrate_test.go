@@ -53,7 +53,7 @@ func TestFixtures(t *testing.T) {
 func writeFixture(t *testing.T) {
 	dir := t.TempDir()
 	s := testStore(t, Config{Dir: dir, SegmentBytes: 16 << 10}, 4)
-	ids := fill(t, s, 3, 200)
+	ids := append(fill(t, s, 3, 200), fillPair(t, s))
 	want := dumpLogs(t, s, ids)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -117,6 +117,10 @@ func TestMigrate(t *testing.T) {
 	}
 	f, err := readFormat(dir)
 	if err != nil {
+		t.Fatal(err)
+	}
+	f.version = 1
+	if err := writeFormat(dir, f); err != nil {
 		t.Fatal(err)
 	}
 	ran := ""

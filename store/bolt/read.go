@@ -92,7 +92,7 @@ func (p *page) step() (int, error) {
 	for len(p.seqs) < p.want-len(p.out) && next < p.upto {
 		next++
 		if p.q.Viewer != 0 {
-			if next = nextVisible(p.me, next); next == 0 || next > p.upto {
+			if next = p.me.Next(next); next == 0 || next > p.upto {
 				next = p.upto
 				break
 			}
@@ -142,7 +142,7 @@ func (p *page) show(r *store.Record) (err error) {
 		}
 	}
 	if r.Seq <= p.opsMax || r.Op.Kind == store.OpEdit {
-		eyes := eyes{p.q.Viewer, p.q.Withhold}
+		eyes := eyes{p.q.Viewer, p.me, p.q.Withhold}
 		if r, err = p.l.operateWith(p.st, r, eyes, p.ops[r.Seq]); err != nil {
 			return err
 		}
@@ -274,28 +274,6 @@ func (p *page) check(r *store.Record, i int) error {
 	return nil
 }
 
-// nextVisible is the first sequence from seq on that membership lets the member see, 0 if there is none.
-func nextVisible(m *store.Member, seq store.Seq) store.Seq {
-	if m == nil {
-		return 0
-	}
-	for _, s := range m.Spans {
-		seq = max(seq, s.From)
-		if !s.Contains(seq) {
-			continue
-		}
-		for _, d := range m.Deleted {
-			if d.Contains(seq) {
-				seq = d.To + 1
-			}
-		}
-		if s.Contains(seq) {
-			return seq
-		}
-	}
-	return 0
-}
-
 var readBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
 
 // readRecord reads one message from the journal.
@@ -343,6 +321,7 @@ func (l *logs) unseal(r *record, pos journal.Position) (*store.Record, error) {
 // eyes are whose eyes a record is seen with.
 type eyes struct {
 	viewer   store.AccountID
+	me       *store.Member                     // the viewer's membership; nil: the server, or a stranger
 	withhold func(*store.Record) (bool, error) // nil: nothing; see store.Query
 }
 
@@ -411,7 +390,7 @@ func (l *logs) newest(ops []logOp, r *store.Record, by eyes) (found logOp, err e
 		by.viewer = r.Sender
 	}
 	for _, o := range ops {
-		if o.only != 0 && o.only != by.viewer {
+		if o.only != 0 && o.only != by.viewer && !(o.ask && by.me.Accepts(o.seq)) {
 			continue
 		}
 		if by.withhold != nil {

@@ -128,6 +128,15 @@ func (l *logs) replay(from journal.Position) (records int, err error) {
 	return records, nil
 }
 
+// placed is what the projections need of a record.
+func (r *record) placed() *placed {
+	p := &placed{typ: r.typ, seq: r.seq, time: r.time, sender: r.sender, audience: r.audience, kind: r.kind, op: r.op}
+	if r.change.kind != store.ChangeNone {
+		p.change = r.change.store()
+	}
+	return p
+}
+
 func (l *logs) replayRecord(r *record, pos journal.Position) error {
 	l.c.time = max(l.c.time, r.time)
 	if r.typ != typeRelease {
@@ -175,10 +184,7 @@ func (l *logs) replayLog(r *record, pos journal.Position) error {
 		return err
 	}
 	defer st.unpin()
-	p := placed{typ: r.typ, seq: r.seq, time: r.time, sender: r.sender, audience: r.audience, op: r.op}
-	if r.change.kind != store.ChangeNone {
-		p.change = r.change.store()
-	}
+	p := *r.placed()
 	if r.typ == typeCreate || r.typ == typeState {
 		full, ok := decodeFullState(r.body)
 		if !ok {
@@ -203,7 +209,7 @@ func (l *logs) replayLog(r *record, pos journal.Position) error {
 	if p.full != nil {
 		l.states.rememberKey(st)
 	}
-	if p.full != nil || p.change.Kind == store.ChangeJoin {
+	if p.full != nil || p.joins() {
 		for _, a := range refs {
 			l.refs.add(a, st.id)
 		}

@@ -48,6 +48,31 @@ func fill(t *testing.T, s *Store, rooms, messages int) []store.LogID {
 	return ids
 }
 
+// fillPair has a conversation with requests: accepted, declined and waiting.
+func fillPair(t *testing.T, s *Store) store.LogID {
+	t.Helper()
+	info, _, err := s.Open(context.Background(), store.PairKey(1, 2), store.Creation{By: 2, Members: []store.Member{{Account: 2}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, d := range []store.Draft{
+		{Sender: 2, Text: []byte("accepted"), Audience: store.AudienceRequest},
+		{Sender: 2, Text: []byte("edited"), Audience: store.AudienceRequest, Op: store.Op{Kind: store.OpEdit, Target: 1}},
+		{Change: store.Change{Kind: store.ChangeAccept, Account: 1}},
+		{Sender: 1, Text: []byte("answer")},
+		{Sender: 2, Text: []byte("declined"), Audience: store.AudienceRequest},
+		{Change: store.Change{Kind: store.ChangeDecline, Account: 1}},
+		{Sender: 2, Text: []byte("waits"), Audience: store.AudienceRequest},
+		{Sender: 2, Text: []byte("shadow"), Audience: store.AudienceSender},
+	} {
+		d.Log = info.ID
+		if _, err := s.Append(d).Result(); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	return info.ID
+}
+
 // dumpLogs is everything that can be read of some logs.
 func dumpLogs(t *testing.T, s *Store, ids []store.LogID) (out []string) {
 	t.Helper()
@@ -60,7 +85,11 @@ func dumpLogs(t *testing.T, s *Store, ids []store.LogID) (out []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, fmt.Sprintf("%d %v %q %d-%d %d %+v %v", id, info.Key, info.Title, info.First, info.Head, info.HeadTime, *info.Members, m.Steps()))
+		members := strings.ReplaceAll(fmt.Sprintf("%+v", *info.Members), " Accepted:[]", "") // format 1 had none
+		if info.Key.Kind == store.LogPair {
+			members += fmt.Sprintf(" %+v", info.Sides)
+		}
+		out = append(out, fmt.Sprintf("%d %v %q %d-%d %d %s %v", id, info.Key, info.Title, info.First, info.Head, info.HeadTime, members, m.Steps()))
 		for after := info.First - 1; after < info.Head; {
 			p, err := s.Read(store.Query{Log: id, After: after})
 			if err != nil {

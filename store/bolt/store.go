@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
@@ -191,6 +192,35 @@ func makeDir(dir string) error {
 func (s *Store) head(id store.LogID) (store.Seq, error) {
 	info, err := s.Info(id)
 	return info.Head, err
+}
+
+// Append implements store.Log. What a request's receiver accepts lies behind its devices' cursors: they go back first,
+// and durably, so that a crash between the two costs nothing but a look.
+func (s *Store) Append(d store.Draft) *store.Pending {
+	if d.Change.Kind == store.ChangeAccept {
+		if err := s.rewindFor(&d); err != nil {
+			return store.Resolved(store.Receipt{}, err)
+		}
+	}
+	return s.logs.Append(d)
+}
+
+func (s *Store) rewindFor(d *store.Draft) error {
+	info, err := s.Info(d.Log)
+	if err != nil {
+		return err
+	}
+	if me := info.Members.Find(d.Change.Account); me == nil || len(me.Spans) == 0 {
+		return nil // a device has no cursor in a log that was never there for it
+	}
+	from := d.Change.From
+	if from == 0 {
+		from = info.Side(info.Key.Peer(d.Change.Account)).First
+	}
+	if from == 0 || from > info.Head {
+		return nil
+	}
+	return s.Rewind(context.Background(), d.Change.Account, d.Log, from-1)
 }
 
 // Healthy implements store.Store.
