@@ -74,7 +74,7 @@ var graph = []arrows{
 		"sessions and delivery without packets or files: the edge calls it, it calls contracts"},
 	{"broker/wire", []string{"broker", "broker/view", "hooks", "hooks/limit", "store"}, []string{modMochiCodec, modWebsocket, modPrometheus, modSys},
 		"the MQTT edge: the one place of the server that names packets, and of mochi only the codec"},
-	{"broker/api", []string{"broker", "broker/view", "hooks", "hooks/limit", "hooks/phone", "store"}, []string{modHuma, modPrometheus},
+	{"broker/api", []string{"broker", "broker/view", "hooks", "hooks/limit", "hooks/phone", "store", "store/graph"}, []string{modHuma, modPrometheus},
 		"control operations over any store: HTTP and OpenAPI are spelled here"},
 	{"broker/cmd", []string{"broker", "broker/api", "broker/view", "broker/wire", "hooks", "hooks/limit", "hooks/phone", "store",
 		"store/bolt", "examples/chat/client", "examples/chat/terminal", "examples/chat/tty"}, []string{modPrometheus, modSys},

@@ -16,6 +16,7 @@ import (
 	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/hooks/phone"
 	"github.com/hwangso/hwangso/store"
+	"github.com/hwangso/hwangso/store/graph"
 )
 
 // Keys of log attributes, the same everywhere.
@@ -108,6 +109,7 @@ type API struct {
 	cfg     Config
 	broker  *broker.Broker
 	store   store.Store
+	graph   *graph.Graph
 	set     atomic.Pointer[Limits] // in force; replaced, never changed
 	log     *slog.Logger
 	now     func() time.Time
@@ -144,7 +146,7 @@ func New(cfg Config) (*API, error) {
 		cfg.Version = "dev"
 	}
 	a := &API{
-		cfg: cfg, broker: cfg.Broker, store: cfg.Broker.Store(), log: cfg.Logger, now: cfg.Now,
+		cfg: cfg, broker: cfg.Broker, store: cfg.Broker.Store(), graph: graph.New(cfg.Broker.Store(), cfg.Now), log: cfg.Logger, now: cfg.Now,
 		started: cfg.Now(), users: byName(userOperations()), operators: byName(operatorOperations()),
 		signIns: make(chan hooks.Identity, 1024),
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/hwangso/hwangso/broker/view"
 	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/store"
+	"github.com/hwangso/hwangso/store/graph"
 )
 
 // Conversation names a room, or the 1:1 conversation with a user.
@@ -238,6 +239,7 @@ type entry struct {
 	Unread  int       `json:"unread" doc:"Messages of others after that, at most 100."`
 	More    bool      `json:"unread_more,omitempty" doc:"There may be more unread than counted."`
 	Hidden  bool      `json:"hidden,omitempty" doc:"Left out of the list until the next message."`
+	Mute    *mute     `json:"mute,omitempty" doc:"Absent: the conversation rings."`
 	Last    Envelope  `json:"last,omitempty" doc:"The newest message among the newest records."`
 }
 
@@ -245,12 +247,17 @@ type entry struct {
 type listed struct {
 	store.LogRef
 	heads
-	key string // how pages and sync name it
+	key   string      // how pages and sync name it
+	muted *graph.Mute // nil: it rings
 }
 
 // conversations returns what the user is or was in, the newest first, as the user sees it.
 func (a *API) conversations(ctx context.Context, me store.AccountID) ([]listed, error) {
 	var out []listed
+	mutes, err := a.graph.Mutes(me)
+	if err != nil {
+		return nil, fmt.Errorf("api: mutes: %w", err)
+	}
 	for after := store.LogID(0); ; {
 		refs, err := a.store.LogsOf(me, after, 0)
 		if err != nil {
@@ -259,6 +266,9 @@ func (a *API) conversations(ctx context.Context, me store.AccountID) ([]listed, 
 		for i := range refs {
 			after = refs[i].ID
 			l := listed{LogRef: refs[i]}
+			if m, ok := mutes[l.ID]; ok {
+				l.muted = &m
+			}
 			switch l.Key.Kind {
 			case store.LogRoom:
 				l.key = "r" + l.Key.Name
@@ -295,7 +305,7 @@ func (l *listed) hidden() bool { return l.Me.HiddenAt != 0 && l.seen <= l.Me.Hid
 // entry completes a conversation for a list.
 func (a *API) entry(me store.AccountID, l *listed) (entry, error) {
 	e := entry{Role: l.Me.Role.String(), Title: l.Title, Members: l.Members.Active, Head: l.seen, Time: time.UnixMilli(l.time).UTC(),
-		Hidden: l.hidden()}
+		Hidden: l.hidden(), Mute: shownMute(l.muted)}
 	if l.Key.Kind == store.LogRoom {
 		e.Room = l.Key.Name
 	} else {

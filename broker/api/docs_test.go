@@ -117,6 +117,10 @@ func renderDocs() []byte {
 	} {
 		fmt.Fprintf(&b, "| %s | %d%s |\n", row.what, row.n, row.unit)
 	}
+	b.WriteString("\n## Settings\n\nOf a user, the same on all its devices; `settings.get` and `settings.set`.\n\n| setting | default | or | |\n|---|---|---|---|\n")
+	for _, row := range settingTable {
+		fmt.Fprintf(&b, "| `%s` | `%s` | `%s` | %s |\n", row.name, row.values[0], strings.Join(row.values[1:], "` `"), row.text)
+	}
 	b.WriteString("\n## Operations of users\n")
 	renderTable(&b, userOperations())
 	b.WriteString("\n## Operations of operators\n\nOver the admin listener with an operator's token that has the scope, and over the admin socket without one.\n" +

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/hwangso/hwangso/store"
+	"github.com/hwangso/hwangso/store/graph"
 )
 
 // A sync token is a list of what its holder has: for every conversation, and for each of the other parts of the answer,
@@ -17,13 +18,13 @@ import (
 //
 //	version  1 byte
 //	epoch    4 bytes
-//	parts    4 × 6 bytes: profile, devices, friends, blocks
+//	parts    6 × 6 bytes: profile, devices, friends, blocks, settings, quiet hours
 //	then per conversation 5 bytes that name it and 6 that tell its state, ascending
 //
 // Two states of one conversation have the same 6 bytes once in 2^48.
 const (
-	syncVersion  = 1
-	syncParts    = 4
+	syncVersion  = 2
+	syncParts    = 6
 	syncState    = 6
 	syncName     = 5
 	syncHead     = 1 + 4 + syncParts*syncState
@@ -38,14 +39,16 @@ type syncIn struct {
 }
 
 type syncOut struct {
-	Token   string      `json:"token" doc:"For the next sync."`
-	More    bool        `json:"more,omitempty" doc:"Sync again at once with the token: this was not all."`
-	Full    bool        `json:"full,omitempty" doc:"The token was unknown or older than a restore: what is not told any more is gone."`
-	Profile *profileOut `json:"profile,omitempty" doc:"If it changed."`
-	Devices *[]device   `json:"devices,omitempty" doc:"All of them, if they changed."`
-	Friends *userList   `json:"friends,omitempty" doc:"If they changed."`
-	Blocks  *userList   `json:"blocks,omitempty" doc:"If they changed."`
-	Rooms   []entry     `json:"rooms" doc:"Rooms and 1:1 conversations that changed, the newest first, hidden and left ones too."`
+	Token    string       `json:"token" doc:"For the next sync."`
+	More     bool         `json:"more,omitempty" doc:"Sync again at once with the token: this was not all."`
+	Full     bool         `json:"full,omitempty" doc:"The token was unknown or older than a restore: what is not told any more is gone."`
+	Profile  *profileOut  `json:"profile,omitempty" doc:"If it changed."`
+	Devices  *[]device    `json:"devices,omitempty" doc:"All of them, if they changed."`
+	Friends  *userList    `json:"friends,omitempty" doc:"If they changed."`
+	Blocks   *userList    `json:"blocks,omitempty" doc:"If they changed."`
+	Settings *settingsOut `json:"settings,omitempty" doc:"If they changed."`
+	Quiet    *quietOut    `json:"quiet,omitempty" doc:"The quiet hours, if they changed."`
+	Rooms    []entry      `json:"rooms" doc:"Rooms and 1:1 conversations that changed, the newest first, hidden and left ones too."`
 }
 
 type userList struct {
@@ -153,6 +156,20 @@ func (a *API) syncParts(c *caller, old syncToken, next *syncToken, known bool, o
 			out.Blocks = l
 		}
 	}
+	settings, err := a.settingsOf(me)
+	if err != nil {
+		return err
+	}
+	if changed(4, *settings) {
+		out.Settings = settings
+	}
+	quiet, err := a.graph.Quiet(me)
+	if err != nil {
+		return fmt.Errorf("api: quiet: %w", err)
+	}
+	if changed(5, *quiet) {
+		out.Quiet = a.shownQuiet(quiet)
+	}
 	return nil
 }
 
@@ -162,7 +179,16 @@ func (l *listed) state(mark store.Seq) [syncState]byte {
 	if l.last != nil {
 		last = l.last.Seq
 	}
-	return stateHash([]any{l.seen, last, l.Title, l.Me.Role, l.Members.Active, min(mark, l.seen), l.hidden(), l.Me.Deleted})
+	return stateHash([]any{l.seen, last, l.Title, l.Me.Role, l.Members.Active, min(mark, l.seen), l.hidden(), l.Me.Deleted,
+		l.muted != nil, mutedOr(l.muted)})
+}
+
+// mutedOr is a mute by value: an address would be a new state at each look.
+func mutedOr(m *graph.Mute) graph.Mute {
+	if m == nil {
+		return graph.Mute{}
+	}
+	return *m
 }
 
 func stateHash(v any) (out [syncState]byte) {

@@ -9,6 +9,7 @@ func userOperations() []operation {
 		contactOperations(),
 		roomOperations(),
 		messageOperations(),
+		settingsOperations(),
 	)
 }
 
