@@ -40,6 +40,7 @@ const (
 	modJWT        = "github.com/golang-jwt/jwt/v5"
 	modTime       = "golang.org/x/time/rate"
 	modPhone      = "github.com/nyaruka/phonenumbers"
+	modText       = "golang.org/x/text"
 	modPaho       = "github.com/eclipse/paho.golang"
 )
 
@@ -70,6 +71,8 @@ var graph = []arrows{
 
 	{"broker/view", []string{"hooks", "store"}, []string{modCBOR},
 		"encodings as pure functions; CBOR is spelled here and nowhere else"},
+	{"broker/openroom", []string{"store"}, []string{modText},
+		"what a nickname may be and how rooms are found, over texts alone: Unicode's tables come with it"},
 	{"broker", []string{"broker/view", "hooks", "hooks/limit", "store"}, []string{modPrometheus},
 		"sessions and delivery without packets or files: the edge calls it, it calls contracts"},
 	{"broker/wire", []string{"broker", "broker/view", "hooks", "hooks/limit", "store"}, []string{modMochiCodec, modWebsocket, modPrometheus, modSys},
