@@ -41,6 +41,8 @@ const (
 	modTime       = "golang.org/x/time/rate"
 	modPhone      = "github.com/nyaruka/phonenumbers"
 	modText       = "golang.org/x/text"
+	modMinio      = "github.com/minio/minio-go/v7"
+	modImage      = "golang.org/x/image"
 	modPaho       = "github.com/eclipse/paho.golang"
 )
 
@@ -75,11 +77,14 @@ var graph = []arrows{
 		"what a nickname may be and how rooms are found, over texts alone: Unicode's tables come with it"},
 	{"broker", []string{"broker/view", "hooks", "hooks/limit", "store"}, []string{modPrometheus},
 		"sessions and delivery without packets or files: the edge calls it, it calls contracts"},
+	{"broker/files", []string{"broker/view", "store"}, []string{modPrometheus, modMinio, modImage},
+		"photos and documents behind signed addresses: a reader of the journal like others, and the one place that names S3"},
 	{"broker/wire", []string{"broker", "broker/view", "hooks", "hooks/limit", "store"}, []string{modMochiCodec, modWebsocket, modPrometheus, modSys},
 		"the MQTT edge: the one place of the server that names packets, and of mochi only the codec"},
-	{"broker/api", []string{"broker", "broker/view", "hooks", "hooks/limit", "hooks/phone", "store", "store/graph"}, []string{modHuma, modPrometheus},
+	{"broker/api", []string{"broker", "broker/files", "broker/openroom", "broker/view", "hooks", "hooks/limit", "hooks/phone", "store",
+		"store/graph", "store/policy"}, []string{modHuma, modPrometheus},
 		"control operations over any store: HTTP and OpenAPI are spelled here"},
-	{"broker/cmd", []string{"broker", "broker/api", "broker/view", "broker/wire", "hooks", "hooks/limit", "hooks/phone", "store",
+	{"broker/cmd", []string{"broker", "broker/api", "broker/files", "broker/view", "broker/wire", "hooks", "hooks/limit", "hooks/phone", "store",
 		"store/bolt", "examples/chat/client", "examples/chat/terminal", "examples/chat/tty"}, []string{modPrometheus, modSys},
 		"main's other half: it chooses the implementations, and offers the chat example as a command"},
 	{".", []string{"broker/cmd"}, nil,

@@ -30,6 +30,12 @@ type Requests interface {
 	Request(ctx context.Context, id hooks.Identity, op, rid string, body []byte) []byte
 }
 
+// Attachable decides which files a user may attach. Package files implements it.
+type Attachable interface {
+	// May returns nil if the user may attach all of these files, or the refusal.
+	May(user store.AccountID, files []string) error
+}
+
 // Events are told what happens, for a demonstration or a test that waits for it. They are called from the broker's
 // goroutines and must return at once. A nil field is not called.
 type Events struct {
@@ -46,6 +52,7 @@ type Config struct {
 	Access   *hooks.Access // nil: hooks.NewAccess over Store
 	Requests Requests      // nil: no control requests over MQTT; may be set before Start by SetRequests
 	Events   Events
+	Files    Attachable // nil: messages cannot name files
 
 	MaxMessage int           // bytes of a payload; 64 KiB
 	MaxFilters int           // filters of a device; 50

@@ -191,6 +191,9 @@ func (b *Broker) publish(id hooks.Identity, t hooks.Topic, cid string, p Publica
 		if err := b.mentions(content, grant, id.Account); err != nil {
 			return nil, err
 		}
+		if err := b.attach(content, id.Account); err != nil {
+			return nil, err
+		}
 		d.Kind, d.Extra = content.Kind, content.Extra
 		d.Text = bytes.Clone(content.Text) // the payload belongs to the caller
 		d.Expiry = content.Expiry
@@ -236,6 +239,17 @@ func (b *Broker) mentions(c view.Content, g hooks.Grant, me store.AccountID) err
 		}
 	}
 	return nil
+}
+
+// attach checks whether the sender may attach the files that a message names.
+func (b *Broker) attach(c view.Content, me store.AccountID) error {
+	if len(c.Files) == 0 {
+		return nil
+	}
+	if b.cfg.Files == nil {
+		return store.Bad("this server keeps no files")
+	}
+	return b.cfg.Files.May(me, c.Files)
 }
 
 // operation checks whether the sender may do this to that message: edit by the author for 24 hours; recall by the

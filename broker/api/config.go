@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/hwangso/hwangso/broker"
+	"github.com/hwangso/hwangso/broker/files"
 	"github.com/hwangso/hwangso/broker/view"
 	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/hooks/phone"
@@ -82,7 +83,8 @@ type Config struct {
 	Broker *broker.Broker       // required; the API works on its store
 	Auth   *hooks.Authenticator // required; who sends an HTTP request
 	Limits Limits
-	Phones *phone.Book // which account has which phone number; nil: nobody has one
+	Phones *phone.Book  // which account has which phone number; nil: nobody has one
+	Files  *files.Files // nil: this server keeps no files
 
 	Version       string              // of the program, shown by server.status and in the OpenAPI document; "" means "dev"
 	Gatherer      prometheus.Gatherer // what /metrics shows; nil: no /metrics

@@ -10,6 +10,7 @@ func userOperations() []operation {
 		roomOperations(),
 		messageOperations(),
 		settingsOperations(),
+		fileOperations(),
 	)
 }
 

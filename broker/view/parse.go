@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -32,6 +33,7 @@ type Content struct {
 	ReplyTo  store.Seq  // 0: none
 	Mentions []string   // identifiers in lower case, each once
 	All      bool       // MentionAll is among the mentions
+	Files    []string   // files of this server that attachments name, as Files tells them
 	Expiry   int64      // Unix milliseconds, 0: none
 }
 
@@ -261,6 +263,16 @@ func (b *body) extra(c *Content) (attached int, err error) {
 			out[0]++
 			out = appendHead(append(out, keyAttached), majorArray, uint64(attached))
 			for _, a := range list {
+				file, err := fileOf(a)
+				if err != nil {
+					return 0, err
+				}
+				if file != "" {
+					a.(map[string]any)[attachedFile] = file // in lower case
+					if !slices.Contains(c.Files, file) {
+						c.Files = append(c.Files, file)
+					}
+				}
 				if out, err = appendAttachment(out, a); err != nil {
 					return 0, err
 				}
