@@ -370,6 +370,8 @@ func (w *world) limitsTable(t *testing.T) string {
 		{"friends", lim("friends"), "", "507 `friends`"},
 		{"blocked users", lim("blocks"), "", "507 `blocks`"},
 		{"tokens", lim("tokens"), "", "507 `tokens`"},
+		{"bytes of a file", set("max-file"), "max-file", "413 `too_large`"},
+		{"bytes of a user's files together", set("max-files"), "max-files", "507 `files`"},
 		{"separate deleted ranges in a conversation", lim("deleted"), "", "507 `deleted`"},
 		{"**Control requests**", "", "", ""},
 		{"requests of a user under way", lim("at_once"), "", "429 `rate`"},

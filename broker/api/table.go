@@ -11,6 +11,7 @@ func userOperations() []operation {
 		messageOperations(),
 		settingsOperations(),
 		fileOperations(),
+		pollOperations(),
 	)
 }
 

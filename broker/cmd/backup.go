@@ -63,6 +63,9 @@ func restore(ctx context.Context, c command, args []string, io Streams) error {
 		}
 		return err
 	}
+	if err := linkTree(ctx, filesDir(rest[0]), filesDir(p.data)); err != nil {
+		return fmt.Errorf("everything but photos and documents is restored; copy %s to %s: %w", filesDir(rest[0]), filesDir(p.data), err)
+	}
 	start := "hwangso serve -data " + p.data
 	if p.key != "" {
 		start += " -key " + p.key

@@ -30,6 +30,7 @@ func (srv *server) control() error {
 	a, err := api.New(api.Config{
 		Broker: srv.broker, Auth: srv.auth, Phones: srv.phones,
 		Limits:  api.Limits{Group: set.maxGroup, Devices: set.maxDevices},
+		Files:   srv.files,
 		Version: Version(), Gatherer: srv.reg,
 		PublicMetrics: set.admin == "" && set.https == "" && onlyLoopback(set.http),
 		Logger:        srv.log, Registerer: srv.reg,
@@ -69,6 +70,17 @@ func (srv *server) serveBackup(w http.ResponseWriter, r *http.Request) {
 		srv.log.Error("backup failed", "err", err)
 		localAnswer(w, nil, err)
 		return
+	}
+	if srv.files != nil && srv.set.s3Endpoint == "" { // after the rows: a file that a row names is there
+		from := srv.set.files
+		if from == "" {
+			from = filesDir(srv.set.data)
+		}
+		if err := linkTree(r.Context(), from, filesDir(in.Dir)); err != nil {
+			srv.log.Error("backup of files failed", "err", err)
+			localAnswer(w, nil, fmt.Errorf("the backup is complete but for its files: %w", err))
+			return
+		}
 	}
 	srv.log.Info("backup written", "took", time.Since(began))
 	localAnswer(w, backupAnswer{time.Since(began)}, nil)

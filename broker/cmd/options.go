@@ -36,6 +36,10 @@ type settings struct {
 	logFormat, logLevel        string
 	drain                      time.Duration
 	narrate, stopWithStdin     bool
+	files, filesURL, filesHTTP string
+	s3Endpoint, s3Bucket       string
+	s3Prefix, s3Region, s3Keys string
+	maxFile, maxFiles          int64
 }
 
 func (s *settings) register(f *flag.FlagSet) {
@@ -71,6 +75,16 @@ func (s *settings) register(f *flag.FlagSet) {
 	f.StringVar(&s.logFormat, "log-format", "text", "text or json")
 	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.DurationVar(&s.drain, "drain", 20*time.Second, "how long a shutdown waits for clients")
+	f.StringVar(&s.files, "files", "", "the `directory` for photos and documents (default DIR/files); none keeps none")
+	f.StringVar(&s.filesHTTP, "files-http", "", "an `address` that serves files alone, so that they have an origin of their own (default: on -http and -https)")
+	f.StringVar(&s.filesURL, "files-url", "", "what clients put before /files/, such as https://files.example.com; empty: the address they ask")
+	f.StringVar(&s.s3Endpoint, "s3-endpoint", "", "keep files in a bucket of this S3-compatible store, such as https://s3.eu-central-1.amazonaws.com")
+	f.StringVar(&s.s3Bucket, "s3-bucket", "", "the bucket, which must exist")
+	f.StringVar(&s.s3Prefix, "s3-prefix", "", "put before every name in the bucket")
+	f.StringVar(&s.s3Region, "s3-region", "", "the bucket's region; empty: asked for")
+	f.StringVar(&s.s3Keys, "s3-keys", "", "a `file` with two lines, access key and secret key")
+	f.Int64Var(&s.maxFile, "max-file", 100<<20, "`bytes` of a file")
+	f.Int64Var(&s.maxFiles, "max-files", 2<<30, "`bytes` of a user's files together")
 	f.BoolVar(&s.narrate, "narrate", false, "tell the traffic in words on standard output (no bodies)")
 	f.BoolVar(&s.stopWithStdin, "stop-with-stdin", false, "stop when standard input ends, for a server that another program runs")
 }
@@ -107,6 +121,22 @@ func (s *settings) validate() error {
 	}
 	if s.mqtt == "" && s.mqtts == "" && s.http == "" && s.https == "" {
 		bad("there is no address to listen on")
+	}
+	if s.s3Endpoint != "" && (s.s3Bucket == "" || s.s3Keys == "") {
+		bad("-s3-endpoint needs -s3-bucket and -s3-keys")
+	}
+	if s.s3Endpoint != "" && s.files != "" {
+		bad("-files and -s3-endpoint exclude each other")
+	}
+	if s.filesHTTP != "" {
+		if ok, err := loopback(s.filesHTTP); err != nil {
+			bad("-files-http: %w", err)
+		} else if !ok && !s.insecure {
+			bad("-files-http %s is reachable beyond this machine and would carry files readable: put it behind TLS on a loopback address, or say -insecure-listen", s.filesHTTP)
+		}
+	}
+	if s.maxFile <= 0 || s.maxFiles <= 0 {
+		bad("-max-file and -max-files must be above 0")
 	}
 	if s.minFree < 0 || s.minFree > 99 {
 		bad("-min-free is a share in percent, 0 to 99")

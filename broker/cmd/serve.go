@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/hwangso/hwangso/broker"
+	"github.com/hwangso/hwangso/broker/files"
 	"github.com/hwangso/hwangso/broker/wire"
 	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/hooks/phone"
@@ -76,6 +77,7 @@ type server struct {
 	store  *bolt.Store
 	auth   *hooks.Authenticator
 	phones *phone.Book
+	files  *files.Files // nil: none are kept
 	broker *broker.Broker
 	wire   *wire.Server
 	ctl    control
@@ -139,8 +141,15 @@ func open(ctx context.Context, set settings, log *slog.Logger, io Streams) (srv 
 			tell(id, present)
 		}
 	}
+	if err = srv.openFiles(ctx); err != nil {
+		return srv, err
+	}
+	var attachable broker.Attachable
+	if srv.files != nil {
+		attachable = srv.files
+	}
 	if srv.broker, err = broker.New(broker.Config{
-		Store: srv.store, Events: events, MaxMessage: set.maxMessage, MaxFilters: set.maxFilters,
+		Store: srv.store, Events: events, Files: attachable, MaxMessage: set.maxMessage, MaxFilters: set.maxFilters,
 		MaxGuests: set.maxGuests, MaxExpiry: set.expiry, Logger: log, Registerer: reg,
 	}); err != nil {
 		return srv, err
@@ -197,6 +206,13 @@ func (srv *server) listen(ctx context.Context) error {
 	public := http.NewServeMux()
 	public.Handle("/mqtt", http.HandlerFunc(srv.wire.ServeHTTP))
 	public.Handle("/", srv.ctl.public)
+	var filesOnly http.Handler
+	if srv.files != nil {
+		filesOnly = srv.files.Handler()
+		if set.filesHTTP == "" {
+			public.Handle("/files/", filesOnly)
+		}
+	}
 	for _, l := range []struct {
 		name, addr string
 		secure     bool
@@ -206,9 +222,10 @@ func (srv *server) listen(ctx context.Context) error {
 		{"mqtts", set.mqtts, true, nil},
 		{"http", set.http, false, public},
 		{"https", set.https, true, public},
+		{"files-http", set.filesHTTP, false, filesOnly},
 		{"admin", set.admin, false, srv.ctl.admin},
 	} {
-		if l.addr == "" {
+		if l.addr == "" || l.name == "files-http" && filesOnly == nil {
 			continue
 		}
 		ln, err := net.Listen("tcp", l.addr)
@@ -216,7 +233,7 @@ func (srv *server) listen(ctx context.Context) error {
 			return fmt.Errorf("-%s: %w", l.name, err)
 		}
 		srv.addrs[l.name] = ln.Addr()
-		srv.lines = append(srv.lines, fmt.Sprintf("%-6s %s", l.name, ln.Addr()))
+		srv.lines = append(srv.lines, fmt.Sprintf("%-10s %s", l.name, ln.Addr()))
 		switch {
 		case l.web != nil:
 			if l.secure {
@@ -302,6 +319,9 @@ func (srv *server) stop(ctx context.Context) error {
 	}
 	if srv.broker != nil {
 		errs = append(errs, srv.broker.Close(ctx))
+	}
+	if srv.files != nil {
+		errs = append(errs, srv.files.Close())
 	}
 	srv.wg.Wait()
 	if srv.socket != "" {
