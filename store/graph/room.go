@@ -66,6 +66,7 @@ type Room struct {
 	Join     Join     `json:"join,omitempty"`
 	Tags     []string `json:"tags,omitempty"`
 	Language string   `json:"language,omitempty"`  // BCP 47, of the talk in it
+	Country  string   `json:"country,omitempty"`   // ISO 3166-1 alpha-2
 	CodeHash []byte   `json:"code_hash,omitempty"` // of the code of JoinCode
 }
 
@@ -86,7 +87,7 @@ func (r *Room) MayInvite(role store.Role) bool {
 func (r *Room) empty() bool {
 	return r.Description == "" && r.Picture == "" && r.History == "" && r.InvitesBy == "" && r.Capacity == 0 && r.Slow == 0 &&
 		!r.Locked && r.Closed == 0 && r.ClosedReason == "" && r.Heir == 0 && r.Offered == 0 &&
-		!r.Open && r.Join == "" && len(r.Tags) == 0 && r.Language == "" && len(r.CodeHash) == 0
+		!r.Open && r.Join == "" && len(r.Tags) == 0 && r.Language == "" && r.Country == "" && len(r.CodeHash) == 0
 }
 
 // Room is what is set about a room. Cheap: it is asked per message.
