@@ -25,6 +25,7 @@ import (
 	"github.com/hwangso/hwangso/broker/view"
 	"github.com/hwangso/hwangso/broker/wire"
 	"github.com/hwangso/hwangso/hooks"
+	"github.com/hwangso/hwangso/hooks/limit"
 	"github.com/hwangso/hwangso/store"
 	"github.com/hwangso/hwangso/store/bolt"
 	"github.com/hwangso/hwangso/store/policy"
@@ -44,6 +45,8 @@ func TestTables(t *testing.T) {
 		"flags":    flagsTable,
 		"limits":   w.limitsTable,
 		"metrics":  w.metricsTable,
+		"rates":    ratesTable,
+		"numbers":  numbersTable,
 	}
 	found := make(map[string]bool)
 	for _, name := range pages(t) {
@@ -420,6 +423,26 @@ func (w *world) limitsTable(t *testing.T) string {
 		if !used[name] && name != "group" && name != "devices" { // these two are flags
 			t.Errorf("account.me tells the limit %q, and the limits table does not have it", name)
 		}
+	}
+	return b.String()
+}
+
+// ratesTable has the rules of package limit.
+func ratesTable(*testing.T) string {
+	var b strings.Builder
+	b.WriteString("| rate | by | default | of |\n|---|---|---|---|\n")
+	for _, r := range limit.Rules() {
+		fmt.Fprintf(&b, "| `%s` | %s | `%s` | %s |\n", r.Name, r.By, r.Default, r.Text)
+	}
+	return b.String()
+}
+
+// numbersTable has the numbers of package limit.
+func numbersTable(*testing.T) string {
+	var b strings.Builder
+	b.WriteString("| number | default | |\n|---|---|---|\n")
+	for _, n := range limit.Numbers() {
+		fmt.Fprintf(&b, "| `%s` | %d | %s |\n", n.Name, n.Default, n.Text)
 	}
 	return b.String()
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/hwangso/hwangso/hooks"
+	"github.com/hwangso/hwangso/hooks/limit"
 	"github.com/hwangso/hwangso/store"
 )
 
@@ -52,7 +53,8 @@ type Config struct {
 	Access   *hooks.Access // nil: hooks.NewAccess over Store
 	Requests Requests      // nil: no control requests over MQTT; may be set before Start by SetRequests
 	Events   Events
-	Files    Attachable // nil: messages cannot name files
+	Files    Attachable     // nil: messages cannot name files
+	Limits   *limit.Limiter // nil: nobody is limited
 
 	MaxMessage int           // bytes of a payload; 64 KiB
 	MaxFilters int           // filters of a device; 50
@@ -86,6 +88,7 @@ type Broker struct {
 	access   *hooks.Access
 	log      *slog.Logger
 	metrics  *metrics
+	limits   *limit.Limiter
 	now      func() time.Time
 	registry *registry
 	followed atomic.Uint64 // the journal position up to which sessions have been told
@@ -119,7 +122,7 @@ func New(cfg Config) (*Broker, error) {
 	if cfg.Access == nil {
 		cfg.Access = hooks.NewAccess(cfg.Store, cfg.Store)
 	}
-	b := &Broker{cfg: cfg, store: cfg.Store, access: cfg.Access, log: cfg.Logger, now: cfg.Now, registry: newRegistry()}
+	b := &Broker{cfg: cfg, store: cfg.Store, access: cfg.Access, log: cfg.Logger, now: cfg.Now, limits: cfg.Limits, registry: newRegistry()}
 	b.metrics = newMetrics(cfg.Registerer, b)
 	b.life, b.end = context.WithCancel(context.Background())
 	_, end := b.store.Bounds() // before the first session: what comes later is told
@@ -141,10 +144,13 @@ func (b *Broker) SetRequests(r Requests) { b.cfg.Requests = r }
 // Store is the storage engine under the broker.
 func (b *Broker) Store() store.Store { return b.store }
 
+// Limits is who may do how much; nil if nobody is limited.
+func (b *Broker) Limits() *limit.Limiter { return b.limits }
+
 // Access is the rules in force.
 func (b *Broker) Access() *hooks.Access { return b.access }
 
-// housekeep saves cursors every second and ends expired sessions every minute.
+// housekeep saves cursors every second; every minute it ends expired sessions and forgets idle limits.
 func (b *Broker) housekeep(ctx context.Context) {
 	save := time.NewTicker(time.Second)
 	expire := time.NewTicker(time.Minute)
@@ -160,6 +166,7 @@ func (b *Broker) housekeep(ctx context.Context) {
 			}
 			b.workers.sweep(time.Now())
 		case <-expire.C:
+			b.limits.Sweep()
 			for {
 				n, err := b.store.ExpireSessions(ctx, b.now().UnixMilli(), 1000)
 				if err != nil && ctx.Err() == nil {

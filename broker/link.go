@@ -70,6 +70,7 @@ var (
 	ErrRemoved   = &store.Error{Code: store.CodeAuth, Reason: "removed", Text: "the device was signed out"}
 	ErrExpired   = &store.Error{Code: store.CodeAuth, Reason: "expired", Text: "the credentials have expired"}
 	ErrShutdown  = &store.Error{Code: store.CodeUnavailable, Reason: "shutdown", Text: "the server is going down"}
+	ErrFlood     = &store.Error{Code: store.CodeTooMany, Reason: "flood", Text: "far too much in spite of refusals"}
 	ErrStuck     = &store.Error{Code: store.CodeUnavailable, Reason: "stuck", Text: "the client does not read"}
 	ErrStorage   = &store.Error{Code: store.CodeUnavailable, Reason: "storage", Text: "storage is not available"}
 )

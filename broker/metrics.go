@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/hwangso/hwangso/hooks/limit"
 	"github.com/hwangso/hwangso/store"
 )
 
@@ -34,6 +35,15 @@ func newMetrics(reg prometheus.Registerer, b *Broker) *metrics {
 		tooLarge:   counter("deliveries_skipped_too_large_total", "Deliveries passed over because they exceed the client's Maximum Packet Size."),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "hwangso", Name: "publishes_refused_total",
 			Help: "Publishes refused, by code."}, []string{"code"}),
+	}
+	if reg != nil && b.limits != nil {
+		for _, r := range limit.Rules() {
+			labels := prometheus.Labels{"rule": r.Name}
+			reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "hwangso", Name: "limited_total",
+				Help: "Refusals by a rate limit.", ConstLabels: labels}, func() float64 { return float64(b.limits.Refused(r.Rule)) }),
+				prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "hwangso", Name: "limit_keys",
+					Help: "Users, devices or addresses that a rate limit remembers.", ConstLabels: labels}, func() float64 { return float64(b.limits.Len(r.Rule)) }))
+		}
 	}
 	if reg != nil {
 		reg.MustRegister(m.refusals, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "hwangso", Name: "sessions",

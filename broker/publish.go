@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"slices"
 	"time"
 
@@ -28,11 +29,15 @@ func (s *Session) Publish(p Publication, a Ack) {
 	if err == nil && p.ResponseTopic != "" {
 		err = hooks.ParseResponse(p.ResponseTopic)
 	}
-	if err != nil {
+	a.Quiet = err == nil && t.Act == hooks.Typing
+	over := s.within(t, len(p.Payload))
+	if over != nil {
+		err = over
+	}
+	if err != nil && (over == nil || t.Place != hooks.API) {
 		s.refuse(a, t, err)
 		return
 	}
-	a.Quiet = t.Act == hooks.Typing
 	cid := t.CID
 	if cid == "" && t.Place != hooks.API {
 		cid = string(p.Correlation)
@@ -51,7 +56,7 @@ func (s *Session) Publish(p Publication, a Ack) {
 		s.mu.Unlock()
 	}
 	if t.Place == hooks.API {
-		s.request(t, p, a)
+		s.request(t, p, a, over)
 		return
 	}
 	var packet uint16
@@ -106,7 +111,11 @@ func (s *Session) Release(id uint16) {
 // Send publishes for a caller without a session, such as an HTTP request, and waits until it is durable. The
 // identity's Device may be 0. cid makes repeating it safe.
 func (b *Broker) Send(ctx context.Context, id hooks.Identity, topic hooks.Topic, p Publication) (store.Receipt, error) {
-	pending, err := b.publish(id, topic, topic.CID, p, 0)
+	err := b.withinSend(id, topic, len(p.Payload))
+	var pending *store.Pending
+	if err == nil {
+		pending, err = b.publish(id, topic, topic.CID, p, 0)
+	}
 	if err != nil {
 		b.metrics.refused(err)
 		return store.Receipt{}, err
@@ -156,6 +165,9 @@ func (b *Broker) publish(id hooks.Identity, t hooks.Topic, cid string, p Publica
 		seq, err = view.ParseRead(p.Payload)
 	case hooks.Typing:
 		err = view.ParseTyping(p.Payload)
+	}
+	if err == nil && t.Act == hooks.Edit {
+		err = b.withinOps(id.Account, op)
 	}
 	if err != nil {
 		return nil, err
@@ -342,10 +354,25 @@ func (b *Broker) fire(s *Session, p Publication) {
 	}
 }
 
-// request runs a control request and answers on its reply topic, then acknowledges the packet.
-func (s *Session) request(t hooks.Topic, p Publication, a Ack) {
+// request runs a control request and answers on its reply topic, then acknowledges the packet. One that is over the
+// limits is answered there too, where its sender waits; a flood is refused like a message.
+func (s *Session) request(t hooks.Topic, p Publication, a Ack, over error) {
+	if errors.Is(over, ErrFlood) {
+		s.refuse(a, t, over)
+		return
+	}
 	if s.b.cfg.Requests == nil {
 		s.refuse(a, t, &store.Error{Code: store.CodeNotFound, Text: "this server has no control API"})
+		return
+	}
+	topic, correlation := p.ResponseTopic, bytes.Clone(p.Correlation)
+	if topic == "" {
+		topic = "reply/" + t.Sub
+	}
+	if over != nil {
+		s.b.metrics.refused(over)
+		s.Reply(topic, view.AppendOutcome(nil, view.Failure(over, "", s.lang)), correlation)
+		s.settle(store.Resolved(store.Receipt{}, nil), a)
 		return
 	}
 	s.mu.Lock()
@@ -354,10 +381,6 @@ func (s *Session) request(t hooks.Topic, p Publication, a Ack) {
 		s.requests++
 	}
 	s.mu.Unlock()
-	topic, correlation := p.ResponseTopic, bytes.Clone(p.Correlation)
-	if topic == "" {
-		topic = "reply/" + t.Sub
-	}
 	if busy {
 		s.refuse(a, t, &store.Error{Code: store.CodeTooMany, Text: "too many requests at once", Retry: time.Second})
 		return

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hwangso/hwangso/broker/view"
 	"github.com/hwangso/hwangso/hooks"
+	"github.com/hwangso/hwangso/hooks/limit"
 	"github.com/hwangso/hwangso/store"
 )
 
@@ -32,6 +33,8 @@ type Session struct {
 	crowds    []store.LogID // guarded by registry.mu: the crowded logs that list this session
 	timer     *time.Timer   // ends the session when its credentials expire
 	done      chan struct{}
+
+	meter *limit.Meter // owned by the link's reading goroutine; nil until the first use, see allowance
 
 	hasQoS0 atomic.Bool // something written with QoS 0 is unconfirmed
 

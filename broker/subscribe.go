@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/hwangso/hwangso/hooks"
@@ -26,9 +27,17 @@ type SubResult struct {
 // Subscribe adds filters to the session, or replaces those with the same text. A filter grants nothing: it selects from
 // what the user may see when a message is delivered. Logs that no filter selected before begin at their heads; logs
 // that were selected keep their place, and nothing is sent again. Durable at return for a session that outlives its
-// connection.
+// connection. Over the limits no filter is taken (CodeTooMany in each result); ErrFlood: the connection is to end.
 func (s *Session) Subscribe(ctx context.Context, reqs []SubRequest) ([]SubResult, error) {
 	results := make([]SubResult, len(reqs))
+	if err := s.withinFilters(len(reqs)); errors.Is(err, ErrFlood) {
+		return nil, err
+	} else if err != nil {
+		for i := range results {
+			results[i].Err = err
+		}
+		return results, nil
+	}
 	s.mu.Lock()
 	filters, parsed := slices.Clone(s.filters), slices.Clone(s.parsed)
 	s.mu.Unlock()
@@ -58,9 +67,13 @@ func (s *Session) Subscribe(ctx context.Context, reqs []SubRequest) ([]SubResult
 	return results, nil
 }
 
-// Unsubscribe removes filters; the results tell which of them existed. Durable like Subscribe.
+// Unsubscribe removes filters; the results tell which of them existed. Durable like Subscribe. It counts like
+// subscribing, and is refused only as a flood (ErrFlood).
 func (s *Session) Unsubscribe(ctx context.Context, topics []string) ([]bool, error) {
 	found := make([]bool, len(topics))
+	if err := s.withinFilters(len(topics)); errors.Is(err, ErrFlood) {
+		return nil, err
+	}
 	s.mu.Lock()
 	filters, parsed := slices.Clone(s.filters), slices.Clone(s.parsed)
 	s.mu.Unlock()

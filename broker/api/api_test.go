@@ -18,6 +18,7 @@ import (
 
 	"github.com/hwangso/hwangso/broker"
 	"github.com/hwangso/hwangso/hooks"
+	"github.com/hwangso/hwangso/hooks/limit"
 	"github.com/hwangso/hwangso/store"
 	"github.com/hwangso/hwangso/store/bolt"
 )
@@ -32,6 +33,7 @@ type world struct {
 	public *httptest.Server
 	admin  *httptest.Server
 	socket *httptest.Server
+	limits *limit.Limiter
 	tokens map[string]string // account tokens by user
 	ticks  atomic.Int64
 	full   bool // the disk, as a store finds it when it opens
@@ -51,7 +53,13 @@ var epoch = time.Now()
 
 func newWorld(t testing.TB, change ...func(*Config)) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), tokens: make(map[string]string)}
+	return newWorldOf(t, nil, change...)
+}
+
+// newWorldOf is newWorld in which the limits count.
+func newWorldOf(t testing.TB, limits *limit.Limiter, change ...func(*Config)) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir(), tokens: make(map[string]string), limits: limits}
 	w.start(change...)
 	t.Cleanup(w.stop)
 	return w
@@ -69,7 +77,7 @@ func (w *world) start(change ...func(*Config)) {
 	w.store, err = bolt.Open(bolt.Config{Dir: w.dir, SegmentBytes: 1 << 20, Now: w.now, FreeSpace: w.space})
 	must(err)
 	reg := prometheus.NewRegistry()
-	w.broker, err = broker.New(broker.Config{Store: w.store, Registerer: reg})
+	w.broker, err = broker.New(broker.Config{Store: w.store, Limits: w.limits, Registerer: reg})
 	must(err)
 	auth, err := hooks.NewAuthenticator(hooks.Config{Directory: w.store})
 	must(err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/hwangso/hwangso/broker/view"
 	"github.com/hwangso/hwangso/hooks"
+	"github.com/hwangso/hwangso/hooks/limit"
 	"github.com/hwangso/hwangso/store"
 )
 
@@ -88,8 +89,20 @@ func (a *API) serveHTTP(w http.ResponseWriter, r *http.Request, name string, tab
 		writeProblem(w, 0, err, c.account)
 	}
 	var err error
+	from := hostOf(r)
+	if err := a.broker.Limits().Address(limit.RequestsAddress, from, 1); err != nil {
+		refuse(err)
+		return
+	}
 	c.id, err = who(r)
-	c.id.Address = hostOf(r)
+	c.id.Address = from
+	if err == nil && !c.id.Operator {
+		err = a.broker.Limits().User(limit.Requests, c.id.Account, 1)
+	}
+	if store.CodeOf(err) == store.CodeTooMany {
+		refuse(err)
+		return
+	}
 	if err != nil {
 		h.Add("WWW-Authenticate", `Bearer realm="hwangso"`)
 		h.Add("WWW-Authenticate", `Basic realm="hwangso", charset="UTF-8"`)
@@ -130,9 +143,25 @@ var (
 	errNotOperator   = store.Forbidden("operator", "this is for operators: use an operator's token")
 )
 
-// identify reads the Authorization header.
+// identify reads the Authorization header, unless there were too many wrong ones.
 func (a *API) identify(r *http.Request) (hooks.Identity, error) {
-	if user, pass, ok := r.BasicAuth(); ok {
+	l, from := a.broker.Limits(), hostOf(r)
+	user, pass, basic := r.BasicAuth() // user "" without
+	if err := l.MayLogin(from, user); err != nil {
+		return hooks.Identity{}, err
+	}
+	id, err := a.authenticate(r, user, pass, basic)
+	switch {
+	case err == nil:
+		l.LoginSucceeded(from, user)
+	case errors.Is(err, hooks.ErrCredentials):
+		l.LoginFailed(from, user)
+	}
+	return id, err
+}
+
+func (a *API) authenticate(r *http.Request, user, pass string, basic bool) (hooks.Identity, error) {
+	if basic {
 		return a.cfg.Auth.Basic(user, hooks.Secret(pass))
 	}
 	scheme, secret, ok := strings.Cut(r.Header.Get("Authorization"), " ")

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/hwangso/hwangso/hooks"
+	"github.com/hwangso/hwangso/hooks/limit"
 	"github.com/hwangso/hwangso/store"
 )
 
@@ -23,11 +24,12 @@ type caller struct {
 
 // operation is a row of the table.
 type operation struct {
-	name    string // as in the topic and the path
-	summary string // a few words
-	text    string // what is promised, for the documentation
-	changes bool   // it is carried out once per request identifier
-	scope   string // what an operator's token must allow; "" for users' operations
+	name    string     // as in the topic and the path
+	summary string     // a few words
+	text    string     // what is promised, for the documentation
+	changes bool       // it is carried out once per request identifier
+	rate    limit.Rule // what a user's request counts as
+	scope   string     // what an operator's token must allow; "" for users' operations
 	in, out reflect.Type
 	run     func(ctx context.Context, a *API, c *caller, body []byte) (any, error)
 }
@@ -38,7 +40,7 @@ type secretive interface{ withoutSecret() any }
 // op makes a row from a typed function. An operation that changes something says so with changing.
 func op[In, Out any](name, summary, text string, fn func(*API, context.Context, *caller, *In) (*Out, error)) operation {
 	return operation{
-		name: name, summary: summary, text: text, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](),
+		name: name, summary: summary, text: text, rate: limit.APIRead, in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](),
 		run: func(ctx context.Context, a *API, c *caller, body []byte) (any, error) {
 			in := new(In)
 			if err := decode(body, in); err != nil {
@@ -55,7 +57,7 @@ func op[In, Out any](name, summary, text string, fn func(*API, context.Context, 
 
 // changing marks an operation that changes something.
 func changing(o operation) operation {
-	o.changes = true
+	o.changes, o.rate = true, limit.APIChange
 	return o
 }
 
@@ -65,9 +67,19 @@ func scoped(scope string, o operation) operation {
 	return o
 }
 
+// heavier are the users' operations that count as something else than a read or a change.
+var heavier = map[string]limit.Rule{
+	"room.create": limit.APICreate, "room.invite": limit.APICreate, "token.create": limit.APICreate, "token.rotate": limit.APICreate,
+	"sync": limit.APICostly, "room.history": limit.APICostly, "export": limit.APICostly,
+	"report": limit.Reports, "account.appeal": limit.Appeals,
+}
+
 func byName(table []operation) map[string]*operation {
 	m := make(map[string]*operation, len(table))
 	for i := range table {
+		if rule, ok := heavier[table[i].name]; ok {
+			table[i].rate = rule
+		}
 		m[table[i].name] = &table[i]
 	}
 	return m

@@ -47,6 +47,9 @@ func (a *API) serve(ctx context.Context, table map[string]*operation, c *caller,
 			return nil, &store.Error{Code: store.CodeTooMany, Text: "too many requests at once: the limit is " + strconv.Itoa(a.limits().AtOnce), Retry: time.Second}
 		}
 		defer a.busy.leave(c.id.Account)
+		if err := a.broker.Limits().User(o.rate, c.id.Account, 1); err != nil {
+			return nil, err
+		}
 	}
 	answer, err = a.carryOut(ctx, o, c, body)
 	if store.CodeOf(err) == store.CodeInternal {

@@ -29,6 +29,7 @@ type settings struct {
 	maxGroup                   int
 	maxConnections, maxPerAddr int
 	acceptRate, packetRate     float64
+	limits                     string
 	expiry                     time.Duration
 	reference                  string
 	origins                    string
@@ -68,6 +69,7 @@ func (s *settings) register(f *flag.FlagSet) {
 	f.IntVar(&s.maxPerAddr, "max-connections-per-address", w.MaxConnectionsPerAddress, "connections from one address, 0 for no limit")
 	f.Float64Var(&s.acceptRate, "accept-rate", w.AcceptRate, "connections accepted per second, 0 for no limit")
 	f.Float64Var(&s.packetRate, "packet-rate", w.PacketRate, "packets per second and connection, 0 for no limit; above it reading pauses")
+	f.StringVar(&s.limits, "limits", "on", "`on` or off: limits of how much a user, device and address may do (hwangso limits); off is for measurements")
 	f.DurationVar(&s.expiry, "session-expiry", w.MaxExpiry, "how long a session outlives its connection at most")
 	f.StringVar(&s.reference, "server-reference", "", "where MQTT 5 clients are sent when this server goes down, as `host:port`")
 	f.StringVar(&s.origins, "origins", "", "web `hosts` whose pages may connect by WebSocket, besides this one, with commas")
@@ -143,6 +145,9 @@ func (s *settings) validate() error {
 	}
 	if s.logFormat != "text" && s.logFormat != "json" {
 		bad("-log-format is text or json")
+	}
+	if s.limits != "on" && s.limits != "off" {
+		bad("-limits is on or off")
 	}
 	if s.retention <= 0 {
 		bad("-retention must be above 0")

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,6 +23,7 @@ import (
 	"github.com/hwangso/hwangso/broker/files"
 	"github.com/hwangso/hwangso/broker/wire"
 	"github.com/hwangso/hwangso/hooks"
+	"github.com/hwangso/hwangso/hooks/limit"
 	"github.com/hwangso/hwangso/hooks/phone"
 	"github.com/hwangso/hwangso/store/bolt"
 )
@@ -78,6 +80,7 @@ type server struct {
 	auth   *hooks.Authenticator
 	phones *phone.Book
 	files  *files.Files // nil: none are kept
+	limits *limit.Limiter
 	broker *broker.Broker
 	wire   *wire.Server
 	ctl    control
@@ -95,7 +98,7 @@ func start(ctx context.Context, set settings, log *slog.Logger, io Streams) (*se
 	if err != nil {
 		return nil, err
 	}
-	if srv.wire, err = wire.New(set.wireConfig(log, srv.reg), srv.broker, srv.auth); err == nil {
+	if srv.wire, err = wire.New(set.wireConfig(log, srv.reg, srv.limits), srv.broker, srv.auth); err == nil {
 		err = srv.listen(ctx)
 	}
 	if err != nil {
@@ -148,8 +151,11 @@ func open(ctx context.Context, set settings, log *slog.Logger, io Streams) (srv 
 	if srv.files != nil {
 		attachable = srv.files
 	}
+	if srv.limits, err = set.limiter(); err != nil {
+		return srv, err
+	}
 	if srv.broker, err = broker.New(broker.Config{
-		Store: srv.store, Events: events, Files: attachable, MaxMessage: set.maxMessage, MaxFilters: set.maxFilters,
+		Store: srv.store, Events: events, Files: attachable, Limits: srv.limits, MaxMessage: set.maxMessage, MaxFilters: set.maxFilters,
 		MaxGuests: set.maxGuests, MaxExpiry: set.expiry, Logger: log, Registerer: reg,
 	}); err != nil {
 		return srv, err
@@ -176,7 +182,16 @@ func (s *settings) boltConfig(log *slog.Logger, reg prometheus.Registerer) bolt.
 	}
 }
 
-func (s *settings) wireConfig(log *slog.Logger, reg prometheus.Registerer) wire.Config {
+// limiter is nil with -limits off. This machine's own addresses are not limited: behind them is a proxy, which says
+// nothing about whom it speaks for, or somebody who could do worse.
+func (s *settings) limiter() (*limit.Limiter, error) {
+	if s.limits == "off" {
+		return nil, nil
+	}
+	return limit.New(limit.Config{Exempt: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}})
+}
+
+func (s *settings) wireConfig(log *slog.Logger, reg prometheus.Registerer, limits *limit.Limiter) wire.Config {
 	c := wire.Default()
 	c.MaxConnections, c.MaxConnectionsPerAddress = s.maxConnections, s.maxPerAddr
 	c.AcceptRate, c.PacketRate = s.acceptRate, s.packetRate
@@ -186,7 +201,7 @@ func (s *settings) wireConfig(log *slog.Logger, reg prometheus.Registerer) wire.
 	if s.origins != "" {
 		c.Origins = strings.Split(s.origins, ",")
 	}
-	c.Logger, c.Registerer = log, reg
+	c.Limits, c.Logger, c.Registerer = limits, log, reg
 	return c
 }
 

@@ -9,27 +9,30 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/hwangso/hwangso/hooks/limit"
 )
 
 // Config says how clients are received. Start from Default.
 type Config struct {
-	MaxConnections           int           // over all listeners; 0: only the process's descriptor limit, less a reserve for files
-	MaxConnectionsPerAddress int           // from one IP address (an IPv6 /64 counts as one); 0: no limit
-	AcceptRate               float64       // connections accepted per second over all listeners; 0: no limit
-	ConnectTimeout           time.Duration // from accept to the answered CONNECT, TLS and HTTP upgrade included
-	WriteStall               time.Duration // a write that makes no progress for so long ends the connection
-	MaxPacket                int           // bytes of a packet's Remaining Length after login, at least 256
-	MaxPacketBeforeLogin     int           // the same for the CONNECT
-	MaxFilters               int           // entries of one SUBSCRIBE or UNSUBSCRIBE, at least 1
-	MaxKeepAlive             time.Duration // longest keep alive an MQTT 5 client gets, no keep alive counting as longest; whole seconds, 0: what the client asks
-	MaxExpiry                time.Duration // longest session expiry an MQTT 5 client gets, and that of a 3.x session that is not clean; whole seconds
-	ReceiveMaximum           uint16        // unacknowledged QoS 1 and 2 publishes an MQTT 5 client may have under way, at least 1
-	TopicAliasMaximum        uint16        // aliases an MQTT 5 client may set, 0: none
-	PacketRate               float64       // packets read per second and connection in the long run, acknowledgements not counted; 0: no limit. Above it reading pauses
-	PacketBurst              int           // packets that may arrive at once before PacketRate counts
-	SendBuffer               int           // bytes of the kernel's send buffer; 0: the system's default
-	ServerReference          string        // where MQTT 5 clients are sent at shutdown; "": nowhere
-	Origins                  []string      // WebSocket origins besides the server's own, as host patterns ("*.example.com")
+	MaxConnections           int            // over all listeners; 0: only the process's descriptor limit, less a reserve for files
+	MaxConnectionsPerAddress int            // from one IP address (an IPv6 /64 counts as one); 0: no limit
+	AcceptRate               float64        // connections accepted per second over all listeners; 0: no limit
+	ConnectTimeout           time.Duration  // from accept to the answered CONNECT, TLS and HTTP upgrade included
+	WriteStall               time.Duration  // a write that makes no progress for so long ends the connection
+	MaxPacket                int            // bytes of a packet's Remaining Length after login, at least 256
+	MaxPacketBeforeLogin     int            // the same for the CONNECT
+	MaxFilters               int            // entries of one SUBSCRIBE or UNSUBSCRIBE, at least 1
+	MaxKeepAlive             time.Duration  // longest keep alive an MQTT 5 client gets, no keep alive counting as longest; whole seconds, 0: what the client asks
+	MaxExpiry                time.Duration  // longest session expiry an MQTT 5 client gets, and that of a 3.x session that is not clean; whole seconds
+	ReceiveMaximum           uint16         // unacknowledged QoS 1 and 2 publishes an MQTT 5 client may have under way, at least 1
+	TopicAliasMaximum        uint16         // aliases an MQTT 5 client may set, 0: none
+	PacketRate               float64        // packets read per second and connection in the long run, acknowledgements not counted; 0: no limit. Above it reading pauses
+	PacketBurst              int            // packets that may arrive at once before PacketRate counts
+	SendBuffer               int            // bytes of the kernel's send buffer; 0: the system's default
+	ServerReference          string         // where MQTT 5 clients are sent at shutdown; "": nowhere
+	Limits                   *limit.Limiter // of connections and failed logins by address; nil: none
+	Origins                  []string       // WebSocket origins besides the server's own, as host patterns ("*.example.com")
 
 	Logger     *slog.Logger          // nil: no log
 	Registerer prometheus.Registerer // nil: metrics are counted and not exported

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/hwangso/hwangso/broker"
 	"github.com/hwangso/hwangso/hooks"
+	"github.com/hwangso/hwangso/hooks/limit"
 	"github.com/hwangso/hwangso/store"
 )
 
@@ -47,14 +49,18 @@ func (c *conn) connect(body []byte) error {
 	req, keepAlive := c.session(&pk)
 	ctx, cancel := context.WithDeadline(context.Background(), c.srv.start.Add(time.Duration(c.silentUntil())))
 	defer cancel()
+	user := strings.Clone(string(pk.Connect.Username))
+	if err := c.admitted(user); err != nil {
+		return c.refuse(err)
+	}
 	req.Identity, err = c.srv.auth.Connect(ctx, hooks.Credentials{
-		User:     strings.Clone(string(pk.Connect.Username)),
+		User:     user,
 		Secret:   hooks.Secret(pk.Connect.Password),
 		ClientID: strings.Clone(pk.Connect.ClientIdentifier),
 		Clean:    req.Expiry == 0,
 		Address:  c.address,
 	})
-	if err != nil {
+	if err = c.loggedIn(user, req.Identity, err); err != nil {
 		return c.refuse(err)
 	}
 	sess, present, err := c.srv.attach(ctx, req, c)
@@ -75,6 +81,32 @@ func (c *conn) connect(body []byte) error {
 	c.setReadDeadline(c.readUntil())
 	sess.Start()
 	return nil
+}
+
+// admitted refuses a CONNECT before its credentials are looked at: too many from the address, or too many wrong ones.
+func (c *conn) admitted(user string) error {
+	l := c.srv.cfg.Limits
+	err := l.Address(limit.Connect, c.address, 1)
+	if err == nil {
+		err = l.MayLogin(c.address, user)
+	}
+	if err != nil {
+		l.Address(limit.FloodAddress, c.address, 1) // what it says is asked at the next accept
+	}
+	return err
+}
+
+// loggedIn counts how a login ended, and refuses a user who connects too often.
+func (c *conn) loggedIn(user string, id hooks.Identity, err error) error {
+	l := c.srv.cfg.Limits
+	switch {
+	case err == nil:
+		l.LoginSucceeded(c.address, user)
+		return l.User(limit.ConnectUser, id.Account, 1)
+	case store.CodeOf(err) == store.CodeAuth && !errors.Is(err, hooks.ErrExpired):
+		l.LoginFailed(c.address, user)
+	}
+	return err
 }
 
 // session translates what the CONNECT says about the session, within the server's limits.

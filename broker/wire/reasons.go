@@ -30,6 +30,7 @@ const (
 	reasonTopic            = 0x90
 	reasonUnknownID        = 0x92
 	reasonReceiveMaximum   = 0x93
+	reasonMessageRate      = 0x96
 	reasonQuota            = 0x97
 	reasonAdministrative   = 0x98
 	reasonPayload          = 0x99
@@ -197,6 +198,8 @@ func goodbye(err error, serverReference bool) (code byte, text string, ok bool) 
 	switch {
 	case errors.Is(err, broker.ErrTakenOver):
 		code = reasonTakenOver
+	case errors.Is(err, broker.ErrFlood):
+		code = reasonMessageRate
 	case errors.Is(err, broker.ErrExpired):
 		code = reasonMaximumConnected
 	case errors.Is(err, broker.ErrShutdown):

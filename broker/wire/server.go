@@ -180,12 +180,15 @@ func (s *Server) add(nc net.Conn, t transport) (c *conn, refused string) {
 	c = &conn{srv: s, transport: t, remote: remoteOf(nc), address: hostOf(nc.RemoteAddr()), heard: s.now()}
 	c.sock = socket{Conn: nc, c: c}
 	prefix := addressOf(nc.RemoteAddr())
+	flood := s.cfg.Limits.Flooding(c.address)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.stopped.Load():
 		return nil, "shutdown"
+	case flood:
+		return nil, "flood"
 	case s.count >= s.most:
 		return nil, "connections"
 	case s.cfg.MaxConnectionsPerAddress > 0 && s.addresses[prefix] >= s.cfg.MaxConnectionsPerAddress:

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 
@@ -30,7 +31,11 @@ func (c *conn) subscribe(body []byte) error {
 		asked[i] = broker.SubRequest{Filter: strings.Clone(f.Filter), QoS: f.Qos, NoLocal: f.NoLocal, Identifier: uint32(f.Identifier)}
 	}
 	results, err := c.sess.Subscribe(context.Background(), asked)
-	if err != nil && c.version == v31 { // granting QoS 0 would be a lie: the client is to ask again
+	flood := errors.Is(err, broker.ErrFlood)
+	if flood && c.version == v5 {
+		return err
+	}
+	if err != nil && (flood || c.version == v31) { // granting QoS 0 would be a lie: the client is to ask again
 		c.sendLast(pk.PacketID, err)
 		return nil
 	}
@@ -89,6 +94,9 @@ func (c *conn) unsubscribe(body []byte) error {
 		filters[i] = strings.Clone(pk.Filters[i].Filter)
 	}
 	had, err := c.sess.Unsubscribe(context.Background(), filters)
+	if errors.Is(err, broker.ErrFlood) && c.version == v5 {
+		return err
+	}
 	if err != nil && c.version != v5 { // 3.x has no failure: no UNSUBACK, so that the client asks again
 		c.sendLast(pk.PacketID, err)
 		return nil

@@ -16,12 +16,13 @@ import (
 
 	"github.com/hwangso/hwangso/broker"
 	"github.com/hwangso/hwangso/hooks"
+	"github.com/hwangso/hwangso/hooks/limit"
 	"github.com/hwangso/hwangso/store"
 	"github.com/hwangso/hwangso/store/bolt"
 )
 
 // world is the real broker over a real store behind every transport, with friends alice and bob and both in room lobby.
-// Everybody's token is "pw-" and the name.
+// Everybody's token is "pw-" and the name. Nobody is limited, unless limits are given.
 type world struct {
 	testing.TB
 	st    *bolt.Store
@@ -35,7 +36,7 @@ type world struct {
 	roots    *tls.Config
 }
 
-func newRealWorld(t testing.TB) *world {
+func newRealWorld(t testing.TB, limits ...*limit.Limiter) *world {
 	t.Helper()
 	w := &world{TB: t, users: make(map[string]store.Account)}
 	ctx := t.Context()
@@ -63,11 +64,17 @@ func newRealWorld(t testing.TB) *world {
 	}
 	w.lobby, _, err = w.st.Open(ctx, store.RoomKey("lobby"), store.Creation{By: a, Members: []store.Member{{Account: a, Role: store.RoleOwner}, {Account: b, Role: store.RoleMember}}})
 	check()
-	w.b, err = broker.New(broker.Config{Store: w.st})
+	var l *limit.Limiter
+	if len(limits) > 0 {
+		l = limits[0]
+	}
+	w.b, err = broker.New(broker.Config{Store: w.st, Limits: l})
 	check()
 	auth, err := hooks.NewAuthenticator(hooks.Config{Directory: w.st})
 	check()
-	w.srv, err = New(Default(), w.b, auth)
+	cfg := Default()
+	cfg.Limits = l
+	w.srv, err = New(cfg, w.b, auth)
 	check()
 
 	pair, roots := newCertificate(t, 1)

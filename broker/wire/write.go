@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 
@@ -121,7 +122,8 @@ func (w *chunk) outcome(it *broker.Item) error {
 	if a.Release {
 		return w.released(a.PacketID, it.Receipt.Repeated, err)
 	}
-	tell := err != nil && (a.QoS == 0 || c.version != v5) && !a.Quiet || err == nil && a.Tell && a.CID != ""
+	flood := errors.Is(err, broker.ErrFlood)
+	tell := err != nil && (a.QoS == 0 || c.version != v5) && (!a.Quiet || flood) || err == nil && a.Tell && a.CID != ""
 	if tell {
 		o := view.Success(it.Receipt, a.CID)
 		if err != nil {
@@ -132,6 +134,9 @@ func (w *chunk) outcome(it *broker.Item) error {
 		}
 	}
 	if a.QoS == 0 {
+		if flood { // what was refused often enough ends the connection
+			return err
+		}
 		return nil
 	}
 	if err != nil && c.version != v5 && row(err).V3 == AnswerClose {
@@ -163,6 +168,9 @@ func (w *chunk) outcome(it *broker.Item) error {
 		}
 	}
 	w.ack(packet, a.PacketID, reason, p)
+	if flood {
+		return err
+	}
 	return nil
 }
 

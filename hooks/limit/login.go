@@ -7,7 +7,7 @@ import (
 )
 
 // MayLogin refuses, before credentials are looked at, an address with too many failed logins, or with a pause for this
-// account. user is the name as the client wrote it.
+// account. user is the name as the client wrote it; "" if the secret alone says who it is, then only the address counts.
 func (l *Limiter) MayLogin(a netip.Addr, user string) error {
 	if l == nil || l.free(a) {
 		return nil
@@ -22,7 +22,7 @@ func (l *Limiter) MayLogin(a netip.Addr, user string) error {
 			}
 		}
 	}
-	if !f.rates[LoginAccount].Off() {
+	if user != "" && !f.rates[LoginAccount].Off() {
 		if b := l.tables[LoginAccount].find(l.loginKey(a, user)); b != nil {
 			b.mu.Lock()
 			wait := b.until.Sub(now)
@@ -48,7 +48,7 @@ func (l *Limiter) LoginFailed(a netip.Addr, user string) {
 		b.AllowN(now, 1)
 	}
 	c := f.rates[LoginAccount]
-	if c.Off() {
+	if user == "" || c.Off() {
 		return
 	}
 	b := l.tables[LoginAccount].get(l.loginKey(a, user), c, now)
@@ -71,7 +71,7 @@ func (l *Limiter) LoginFailed(a netip.Addr, user string) {
 
 // LoginSucceeded forgets the failures of this address with this account.
 func (l *Limiter) LoginSucceeded(a netip.Addr, user string) {
-	if l == nil || l.free(a) {
+	if l == nil || user == "" || l.free(a) {
 		return
 	}
 	if k := l.loginKey(a, user); l.tables[LoginAccount].find(k) != nil {

@@ -67,9 +67,9 @@ type Info struct {
 
 // The defaults are far above what people do, and low enough that one account cannot keep a server busy.
 var infos = [rules]Info{
-	Publish:         {Publish, "publish", ByUser, Rate{30, time.Second, 600}, "messages and operations", "too many messages at once"},
-	PublishDevice:   {PublishDevice, "publish_device", ByDevice, Rate{20, time.Second, 400}, "messages and operations", "too many messages at once from this device"},
-	PublishBytes:    {PublishBytes, "publish_bytes", ByUser, Rate{1 << 20, time.Second, 16 << 20}, "bytes of messages and operations", "too much at once"},
+	Publish:         {Publish, "publish", ByUser, Rate{100, time.Second, 5000}, "messages and operations", "too many messages at once"},
+	PublishDevice:   {PublishDevice, "publish_device", ByDevice, Rate{50, time.Second, 3000}, "messages and operations", "too many messages at once from this device"},
+	PublishBytes:    {PublishBytes, "publish_bytes", ByUser, Rate{4 << 20, time.Second, 64 << 20}, "bytes of messages and operations", "too much at once"},
 	Typing:          {Typing, "typing", ByDevice, Rate{2, time.Second, 60}, "signs of typing", "too many signs of typing"},
 	Reads:           {Reads, "reads", ByUser, Rate{20, time.Second, 1000}, "read marks", "too many read marks at once"},
 	Edits:           {Edits, "edits", ByUser, Rate{5, time.Second, 200}, "edits, recalls and pins", "too many edits at once"},
