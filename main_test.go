@@ -360,6 +360,20 @@ func TestDemo(t *testing.T) {
 	a.line("/to bob")
 	a.line("still there?")
 	b.out.wait(t, `alice: still there\? #2`)
+	// bob blocks alice, who is told what she was told before.
+	d.line("b")
+	d.out.wait(t, "bob blocks alice")
+	a.line("are you angry?")
+	d.out.wait(t, `✓ alice → bob: on disk \(#3\), and nobody but alice`)
+	a.line("/history 3")
+	a.out.wait(t, `(?s)are you angry\?.*#3.*still there.*are you angry\?`)
+	d.line("b")
+	d.out.wait(t, "blocks alice no more")
+	a.line("good")
+	b.out.wait(t, `alice: good #4`)
+	if strings.Contains(b.out.String(), "angry") {
+		t.Errorf("bob sees what was written while he blocked:\n%s", b.out)
+	}
 	if _, _, err := try(t, "chat", "-as", "robot"); err == nil {
 		t.Error("chat -as robot works")
 	}

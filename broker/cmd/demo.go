@@ -21,7 +21,8 @@ import (
 
 const demoText = `It starts a server of its own on this machine, with temporary data, two users, alice and bob, who are
 friends, and a room, lobby, with both. It prints commands to paste into other terminals, and tells what the server
-does in words. Press k to kill the server with SIGKILL while it is written to, and see what is left.
+does in words. Press k to kill the server with SIGKILL while it is written to, and see what is left. Press b to let
+bob block alice: she sees nothing change.
 
 It needs no terminal: without one it runs until it is interrupted, and reads the same letters as lines.`
 
@@ -43,6 +44,8 @@ type demonstration struct {
 	self  string // how people call this program
 	child *child
 	round int // crashes so far
+
+	blocked bool // bob blocks alice
 
 	mu sync.Mutex // guards io.Out
 }
@@ -108,6 +111,12 @@ func (d *demonstration) loop(ctx context.Context) error {
 				return nil
 			case k == '?' || k == 'h':
 				d.say("%s", d.commands())
+			case (k == 'b' || k == 'B') && crash == nil:
+				text, err := d.block(ctx)
+				if err != nil && ctx.Err() == nil {
+					text = "✗ " + err.Error()
+				}
+				d.say("%s", text)
 			case (k == 'k' || k == 'K') && crash == nil:
 				crash = make(chan counted, 1)
 				go func() {
@@ -294,6 +303,6 @@ Without mosquitto, chat in two terminals:
   %[5]s chat -as bob
   %[5]s chat -as alice
 
-Keys: k kills the server (SIGKILL) while it is written to · ? shows this again · q ends the demo
+Keys: k kills the server (SIGKILL) while it is written to · b lets bob block alice, and ends it · ? shows this again · q ends the demo
 `, port, d.Tokens["bob"], alice, demoRoom, d.self)
 }

@@ -76,6 +76,10 @@ func (n *narrator) committed(e *store.Entry) {
 		return
 	}
 	switch {
+	case r.Audience == store.AudienceSender:
+		n.say("✓ %s → %s: on disk (#%d), and nobody but %s will ever see it", from, where, r.Seq, from)
+	case r.Audience == store.AudienceRequest:
+		n.say("✓ %s → %s: on disk (#%d), and waits in the request box of %s", from, where, r.Seq, where)
 	case r.Change.Kind != store.ChangeNone:
 		n.say("· %s (#%d)", n.change(e.Key.Name, r.Change), r.Seq)
 	case r.Op.Kind != store.OpNone:
