@@ -61,11 +61,18 @@ func (b *Broker) Attach(ctx context.Context, c Connect, l Link) (s *Session, pre
 		return nil, false, err
 	}
 	s.lang = view.ParseLang(acct.Language)
+	rewound := b.rewinds.count()
 	if present, err = s.restore(ctx, c.Clean); err != nil {
 		return nil, false, err
 	}
 	if !b.registry.add(s, b.cfg.MaxGuests) {
 		return nil, false, hooks.ErrGuests
+	}
+	if !s.guest {
+		if err := s.look(rewound); err != nil {
+			b.registry.remove(s)
+			return nil, false, err
+		}
 	}
 	b.registry.hold(turn, s)
 	if !id.Expires.IsZero() {
@@ -216,8 +223,15 @@ func (s *Session) loadLog(ref *store.LogRef, cur store.Cursor, inflight []store.
 		return
 	}
 	f.next, f.acked, f.saved, f.head = cur.Acked, cur.Acked, cur.Acked, head
+	if cur.Below > cur.Acked { // rewound
+		f.again, f.told, f.mixed = cur.Below, cur.Below, true
+	}
 	for _, in := range inflight {
-		if in.Log == ref.ID {
+		switch {
+		case in.Log != ref.ID:
+		case f.again != 0:
+			f.again = max(f.again, in.Seq)
+		default:
 			f.next = max(f.next, in.Seq)
 		}
 	}
@@ -326,6 +340,9 @@ func (s *Session) save() {
 	} else {
 		for i := range s.out {
 			e := &s.out[i]
+			if e.feed.again != 0 || e.feed.mixed || e.feed.log == s.held {
+				continue // the cursor alone says what the device has
+			}
 			in := store.Inflight{Log: e.feed.log, Seq: e.seq}
 			if !e.acked {
 				in.PacketID = e.id
@@ -333,7 +350,7 @@ func (s *Session) save() {
 			inflight = append(inflight, in)
 		}
 		for _, f := range s.feeds {
-			if f.unacked > 0 && f.next > f.acked && f.low0 == 0 {
+			if f.unacked > 0 && f.next > f.acked && f.low0 == 0 && f.again == 0 && !f.mixed && f.log != s.held {
 				inflight = append(inflight, store.Inflight{Log: f.log, Seq: f.next})
 			}
 		}

@@ -92,6 +92,7 @@ type Broker struct {
 	now      func() time.Time
 	registry *registry
 	followed atomic.Uint64 // the journal position up to which sessions have been told
+	rewinds  rewinds
 	typists  typists
 	bulk     bulkLane
 	dirty    dirtyList
@@ -100,7 +101,7 @@ type Broker struct {
 	life    context.Context // ends with Close
 	end     context.CancelFunc
 	closing atomic.Bool
-	wg      sync.WaitGroup // pumps, requests, follower, housekeeper
+	wg      sync.WaitGroup // pumps, requests, follower, housekeeper, rewinder
 	closed  sync.Once
 }
 
@@ -123,12 +124,14 @@ func New(cfg Config) (*Broker, error) {
 		cfg.Access = hooks.NewAccess(cfg.Store, cfg.Store)
 	}
 	b := &Broker{cfg: cfg, store: cfg.Store, access: cfg.Access, log: cfg.Logger, now: cfg.Now, limits: cfg.Limits, registry: newRegistry()}
+	b.rewinds.kick = make(chan struct{}, 1)
 	b.metrics = newMetrics(cfg.Registerer, b)
 	b.life, b.end = context.WithCancel(context.Background())
 	_, end := b.store.Bounds() // before the first session: what comes later is told
 	b.followed.Store(uint64(end))
 	b.wg.Go(func() { b.follow(b.life, end) })
 	b.wg.Go(func() { b.housekeep(b.life) })
+	b.wg.Go(func() { b.rewind(b.life) })
 	return b, nil
 }
 
@@ -150,7 +153,8 @@ func (b *Broker) Limits() *limit.Limiter { return b.limits }
 // Access is the rules in force.
 func (b *Broker) Access() *hooks.Access { return b.access }
 
-// housekeep saves cursors every second; every minute it ends expired sessions and forgets idle limits.
+// housekeep saves cursors every second; every minute it ends expired sessions, removes expired rows and forgets idle
+// limits.
 func (b *Broker) housekeep(ctx context.Context) {
 	save := time.NewTicker(time.Second)
 	expire := time.NewTicker(time.Minute)
@@ -171,6 +175,15 @@ func (b *Broker) housekeep(ctx context.Context) {
 				n, err := b.store.ExpireSessions(ctx, b.now().UnixMilli(), 1000)
 				if err != nil && ctx.Err() == nil {
 					b.log.Warn("sessions not expired", keyErr, err)
+				}
+				if err != nil || n < 1000 {
+					break
+				}
+			}
+			for {
+				n, err := b.store.SweepRows(ctx, b.now().UnixMilli(), 1000)
+				if err != nil && ctx.Err() == nil {
+					b.log.Warn("expired rows not removed", keyErr, err)
 				}
 				if err != nil || n < 1000 {
 					break

@@ -27,6 +27,10 @@ type feed struct {
 	last0    store.Seq // the newest given to a write
 	written0 store.Seq // the newest whose write has returned
 
+	again store.Seq // up to here only what became visible lately is sent: see rewind.go; 0: everything
+	turns uint32    // how often it was taken back: a page read before is old
+	mixed bool      // what is in flight is not in the order of sequences
+
 	unacked int       // entries in Session.out
 	queued  bool      // in Session.ready
 	fresh   bool      // nothing delivered yet: base is not known

@@ -47,6 +47,9 @@ func (b *Broker) wakeFor(e *store.Entry) {
 	if e.Record != nil && b.cfg.Events.Committed != nil {
 		b.cfg.Events.Committed(e)
 	}
+	if e.Record != nil && e.Record.Seq == 0 && e.Record.Change.Kind == store.ChangeAccept {
+		b.accepted(e)
+	}
 	if len(e.Members.Members) >= crowded && (e.Record != nil || e.Mark != nil) {
 		for _, s := range b.registry.crowd(e) {
 			if m := e.Members.Find(s.id.Account); m != nil {

@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -269,7 +270,7 @@ func (s *Session) pull(p *pump, f *feed) {
 		free -= int(s.window) / 2
 	}
 	q.Max = max(1, min(free, 64))
-	v, base, fresh, mine := f.sel.View, f.base, f.fresh, f.route.noLocal
+	v, base, fresh, mine, turns := f.sel.View, f.base, f.fresh, f.route.noLocal, f.turns
 	if fresh {
 		base = f.next
 	}
@@ -281,7 +282,7 @@ func (s *Session) pull(p *pump, f *feed) {
 	}
 	s.mu.Lock()
 	p.page = about
-	if s.ended { // nothing of the page was taken: f.next must stay, or Detach would save the rest as delivered
+	if s.ended || f.turns != turns { // nothing of the page was taken: f.next must stay, or Detach would save the rest as delivered
 		return
 	}
 	if s.feeds[f.log] != f { // unsubscribed meanwhile
@@ -302,18 +303,21 @@ func (s *Session) pull(p *pump, f *feed) {
 		f.fresh, f.base = false, about.base
 	}
 	if f.sel.View == hooks.Batch {
-		s.deliverBatch(p, f, page.Records, 0)
+		s.deliverBatch(p, f, slices.DeleteFunc(page.Records, func(r *store.Record) bool { return f.seen(s.id.Account, r) }), 0)
 		f.base = p.page.base
 	} else {
 		for _, r := range page.Records {
 			if s.full(f.bulk) || p.bytes >= chunkBytes {
 				return // f.next stands at what was taken; the rest is read again from the tail cache
 			}
-			s.deliver(p, f, r, 0)
-			f.next, f.base = r.Seq, p.page.base
+			if !f.seen(s.id.Account, r) {
+				s.deliver(p, f, r, 0)
+				f.base = p.page.base
+			}
+			f.forward(&p.page, r.Seq)
 		}
 	}
-	f.next = max(f.next, page.Next)
+	f.forward(&p.page, page.Next)
 }
 
 // deliver appends one record to the chunk, or passes it over. id is the packet identifier of a delivery that is
@@ -324,6 +328,7 @@ func (s *Session) deliver(p *pump, f *feed, r *store.Record, id uint16) {
 		return
 	}
 	start := len(p.arena)
+	f.rebase(&p.page, r.Seq)
 	p.arena = s.encode(p.arena, f, rt, r, &p.page)
 	s.send(p, f, rt, start, r.Seq, r.Seq, r.Expiry, id)
 }
@@ -338,6 +343,7 @@ func (s *Session) deliverBatch(p *pump, f *feed, records []*store.Record, id uin
 		if rt == nil || s.expired(r) {
 			continue
 		}
+		f.rebase(&p.page, r.Seq)
 		if rt != &f.route {
 			start := len(p.arena)
 			p.arena = s.encode(p.arena, f, rt, r, &p.page)
@@ -394,7 +400,7 @@ func (s *Session) send(p *pump, f *feed, rt *route, start int, first, last store
 	}
 	switch {
 	case rt.qos == 0:
-		if f.low0 == 0 {
+		if f.low0 == 0 || first < f.low0 {
 			f.low0 = first
 		}
 		f.last0 = max(f.last0, last)

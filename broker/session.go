@@ -66,6 +66,7 @@ type Session struct {
 	requests int                      // control requests under way
 	dirty    bool                     // in Broker.dirty
 	frozen   bool                     // the row is being replaced: cursors wait
+	held     store.LogID              // its cursor is being taken back: it is not saved
 }
 
 // who is what a session keeps of the identity; an idle phone pays for every byte.
@@ -241,7 +242,9 @@ func (s *Session) acknowledge(id uint16) {
 	e.acked = true
 	s.outBytes -= int(e.bytes)
 	f := e.feed
-	f.unacked--
+	if f.unacked--; f.unacked == 0 {
+		f.mixed = false
+	}
 	s.b.metrics.acked.Inc()
 	if at == 0 {
 		n := 0
@@ -261,8 +264,10 @@ func (s *Session) confirm(f *feed) {
 	if f.unacked > 0 {
 		for i := range s.out {
 			if e := &s.out[i]; e.feed == f && !e.acked {
-				upto = e.first - 1
-				break
+				upto = min(upto, e.first-1)
+				if !f.mixed {
+					break
+				}
 			}
 		}
 	}
@@ -369,6 +374,10 @@ func (s *Session) takeCursors() map[store.LogID]store.Cursor {
 	var m map[store.LogID]store.Cursor
 	followed, late := s.b.followed.Load(), false
 	for log, f := range s.feeds {
+		if log == s.held {
+			late = true
+			continue
+		}
 		if f.acked > f.saved {
 			if !s.guest {
 				if m == nil {

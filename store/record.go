@@ -118,7 +118,8 @@ const (
 // projection of these records.
 //
 // ChangeAccept and ChangeDecline without From begin at the first request that waits, without To they go to the head at
-// their commit. The committed record names both.
+// their commit. The committed record names both, and of a ChangeAccept RoleMember if its account became a member with it,
+// else RoleNone.
 type Change struct {
 	Kind     ChangeKind
 	Account  AccountID

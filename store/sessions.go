@@ -23,7 +23,8 @@ type Sessions interface {
 	PutDisconnect(a AccountID, d DeviceID, cursors map[LogID]Cursor, at int64, inflight []Inflight)
 
 	// Rewind takes the cursors of all devices of an account in one log back (Cursor.Rewind), durably, and those put and
-	// not yet written with them. A device that has no cursor in the log is left alone: it has confirmed nothing.
+	// not yet written with them. What the rows have in flight of the log beyond after is forgotten: it will be delivered
+	// anew. A device that has no cursor in the log is left alone: it has confirmed nothing.
 	Rewind(ctx context.Context, a AccountID, log LogID, after Seq) error
 
 	// DeleteSession removes the row durably (a removed device). No error if there is none.

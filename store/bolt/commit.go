@@ -308,6 +308,10 @@ func placePrivate(it *item, p *provisional) error {
 		if it.drop = !waits && (active || c.Kind == store.ChangeDecline); it.drop {
 			return nil
 		}
+		c.Role = store.RoleNone
+		if c.Kind == store.ChangeAccept && !active {
+			c.Role = store.RoleMember
+		}
 		it.rec.Change = *c
 		it.buf = appendHead(it.buf[:0], typePrivate, &store.Draft{Log: it.st.id, Sender: it.sender, Device: it.rec.Device,
 			Kind: it.rec.Kind, Change: *c})

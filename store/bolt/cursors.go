@@ -57,6 +57,7 @@ func (p *put) applyTo(r *sessionRow) {
 	}
 	for _, w := range p.rewinds {
 		r.cursors = w.applyTo(r.cursors)
+		r.inflight = dropInflight(r.inflight, w.log, w.after)
 	}
 	r.cursors = mergeCursors(r.cursors, p.cursors)
 	if p.disconnected {

@@ -27,12 +27,22 @@ func (w rewind) applyTo(list []logCursor) []logCursor {
 	return list
 }
 
+// dropInflight leaves out what was in flight of a log beyond a sequence. It changes no list in place.
+func dropInflight(list []store.Inflight, log store.LogID, after store.Seq) []store.Inflight {
+	gone := func(f store.Inflight) bool { return f.Log == log && f.Seq > after }
+	if !slices.ContainsFunc(list, gone) {
+		return list
+	}
+	return slices.DeleteFunc(slices.Clone(list), gone)
+}
+
 func findCursor(list []logCursor, log store.LogID) (int, bool) {
 	return slices.BinarySearchFunc(list, log, func(have logCursor, log store.LogID) int { return cmp.Compare(have.log, log) })
 }
 
 // addRewind notes that a cursor goes back after all that the put says so far.
 func (p *put) addRewind(w rewind) {
+	p.inflight = dropInflight(p.inflight, w.log, w.after)
 	if i, found := findCursor(p.cursors, w.log); found {
 		w.upto = max(w.upto, p.cursors[i].Acked)
 		p.cursors = slices.Delete(p.cursors, i, i+1)
@@ -104,11 +114,15 @@ func (s *sessions) rewindRows(w *writeTx, a store.AccountID, log store.LogID, af
 		if err := s.capRow(&row); err != nil {
 			return err
 		}
+		inflight := dropInflight(row.inflight, log, after)
 		i, found := findCursor(row.cursors, log)
-		if !found || row.cursors[i].Acked <= after {
+		if found = found && row.cursors[i].Acked > after; found {
+			row.cursors[i].Cursor = row.cursors[i].Rewind(after)
+		}
+		if !found && len(inflight) == len(row.inflight) {
 			continue
 		}
-		row.cursors[i].Cursor = row.cursors[i].Rewind(after)
+		row.inflight = inflight
 		changed = append(changed, packed{key, appendSession(nil, &row)})
 	}
 	for _, p := range changed {
