@@ -73,6 +73,8 @@ var graph = []arrows{
 
 	{"broker/view", []string{"hooks", "store"}, []string{modCBOR},
 		"encodings as pure functions; CBOR is spelled here and nowhere else"},
+	{"broker/discovery", []string{"broker/view", "hooks/phone", "store", "store/graph"}, []string{modPrometheus},
+		"finding contacts by number and users by name: rows and budgets, asked by the API alone"},
 	{"broker/openroom", []string{"store"}, []string{modText},
 		"what a nickname may be and how rooms are found, over texts alone: Unicode's tables come with it"},
 	{"broker", []string{"broker/view", "hooks", "hooks/limit", "store"}, []string{modPrometheus},

@@ -1,0 +1,188 @@
+package discovery
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/hwangso/hwangso/store"
+)
+
+const tableService store.Table = "service.discovery"
+
+// prefixes counts what networks ask for. A network is an IPv4 /24 or an IPv6 /48; behind one of a carrier are thousands
+// of users, so a network that asks for much is slowed, never refused, unless what waits for it is out of all proportion.
+// The counts lie in memory and are saved at every tick.
+type prefixes struct {
+	store    store.Store
+	now      func() time.Time
+	limits   Limits
+	carriers []netip.Prefix
+
+	mu     sync.Mutex
+	by     map[netip.Prefix]*prefix
+	queued map[netip.Prefix]int // numbers that wait in rows, as the worker last counted them, and since
+}
+
+// prefix is what one network has asked for.
+type prefix struct {
+	Day    int64   `json:"d"`           // days since 1970 (UTC)
+	Used   int     `json:"u,omitempty"` // numbers looked up at once on that day
+	Tokens float64 `json:"t,omitempty"` // numbers that may be looked up of those that wait
+	At     int64   `json:"a,omitempty"` // when Tokens was counted, Unix milliseconds
+	dirty  bool
+}
+
+// maxPrefixes is how many networks are held in memory; those beyond it are read from their rows again.
+const maxPrefixes = 1 << 16
+
+func (p *prefixes) init(s store.Store, now func() time.Time, l Limits, carriers []netip.Prefix) {
+	p.store, p.now, p.limits = s, now, l
+	for _, c := range carriers {
+		p.carriers = append(p.carriers, c.Masked())
+	}
+	p.by = make(map[netip.Prefix]*prefix)
+	p.queued = make(map[netip.Prefix]int)
+}
+
+// networkOf is the network that an address counts for; the zero Prefix where there is no address.
+func networkOf(a netip.Addr) netip.Prefix {
+	bits := 48
+	if a = a.Unmap().WithZone(""); a.Is4() {
+		bits = 24
+	}
+	n, err := a.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return n
+}
+
+func (p *prefixes) perDay(n netip.Prefix) int {
+	for _, c := range p.carriers {
+		if n.IsValid() && c.Overlaps(n) {
+			return p.limits.Carrier
+		}
+	}
+	return p.limits.Prefix
+}
+
+func prefixKey(n netip.Prefix) string { return "net/" + n.String() }
+
+// get returns a network's counts. p.mu is held; it is let go to read the row.
+func (p *prefixes) get(n netip.Prefix) (*prefix, error) {
+	if v := p.by[n]; v != nil {
+		return v, nil
+	}
+	p.mu.Unlock()
+	r, err := p.store.Row(tableService, "", prefixKey(n))
+	p.mu.Lock()
+	if err != nil {
+		return nil, fmt.Errorf("discovery: network: %w", err)
+	}
+	if v := p.by[n]; v != nil { // somebody else was faster
+		return v, nil
+	}
+	v := new(prefix)
+	if r.Version != 0 {
+		if err := json.Unmarshal(r.Value, v); err != nil {
+			return nil, fmt.Errorf("discovery: network: %w", err)
+		}
+	}
+	if len(p.by) >= maxPrefixes {
+		for k, v := range p.by {
+			if !v.dirty {
+				delete(p.by, k)
+			}
+		}
+	}
+	p.by[n] = v
+	return v, nil
+}
+
+// take takes up to want numbers from a network's day: now of them may be looked up at once, slow of them wait. What is
+// left over is too much; retry is then when to come back.
+func (p *prefixes) take(n netip.Prefix, want int) (now, slow int, retry time.Duration, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v, err := p.get(n)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	if today := p.now().Unix() / 86400; v.Day != today {
+		v.Day, v.Used = today, 0
+	}
+	now = min(want, max(0, p.perDay(n)-v.Used))
+	slow = min(want-now, max(0, p.limits.SlowMost-p.queued[n]))
+	if v.Used += now; now > 0 {
+		v.dirty = true
+	}
+	if slow > 0 {
+		p.queued[n] += slow
+	}
+	if now+slow < want {
+		retry = time.Hour
+	}
+	return now, slow, retry, nil
+}
+
+// drip is how many of the numbers of a network that wait may be looked up now. They count as looked up.
+func (p *prefixes) drip(n netip.Prefix, want int) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v, err := p.get(n)
+	if err != nil {
+		return 0, err
+	}
+	now := p.now().UnixMilli()
+	if v.At == 0 || v.At > now {
+		v.At = now
+	}
+	rate := float64(p.limits.SlowRate)
+	v.Tokens = min(rate, v.Tokens+rate*float64(now-v.At)/float64(time.Hour.Milliseconds()))
+	v.At, v.dirty = now, true
+	got := min(want, int(v.Tokens))
+	v.Tokens -= float64(got)
+	return got, nil
+}
+
+// waits sets how many numbers of each network wait.
+func (p *prefixes) waits(counted map[netip.Prefix]int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queued = counted
+}
+
+// save makes the counts durable. They end by themselves: nobody needs to know tomorrow where somebody was today.
+func (p *prefixes) save(ctx context.Context) error {
+	now := p.now()
+	var puts []store.RowPut
+	p.mu.Lock()
+	for n, v := range p.by {
+		if !v.dirty {
+			if v.Day < now.Unix()/86400 && p.queued[n] == 0 {
+				delete(p.by, n)
+			}
+			continue
+		}
+		b, err := json.Marshal(v)
+		if err != nil {
+			p.mu.Unlock()
+			return fmt.Errorf("discovery: network: %w", err)
+		}
+		v.dirty = false
+		puts = append(puts, store.RowPut{Table: tableService, Key: prefixKey(n), Value: b, Expires: now.Add(2 * day).UnixMilli()})
+	}
+	p.mu.Unlock()
+	for len(puts) > 0 {
+		n := min(len(puts), 1000)
+		if err := p.store.Update(ctx, store.Update{Rows: puts[:n]}); err != nil {
+			return fmt.Errorf("discovery: network: %w", err)
+		}
+		puts = puts[n:]
+	}
+	return nil
+}
