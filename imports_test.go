@@ -83,7 +83,7 @@ var graph = []arrows{
 		"photos and documents behind signed addresses: a reader of the journal like others, and the one place that names S3; its tests send through a broker"},
 	{"broker/wire", []string{"broker", "broker/view", "hooks", "hooks/limit", "store"}, []string{modMochiCodec, modWebsocket, modPrometheus, modSys},
 		"the MQTT edge: the one place of the server that names packets, and of mochi only the codec"},
-	{"broker/api", []string{"broker", "broker/files", "broker/openroom", "broker/view", "hooks", "hooks/limit", "hooks/phone", "store",
+	{"broker/api", []string{"broker", "broker/discovery", "broker/files", "broker/openroom", "broker/view", "hooks", "hooks/limit", "hooks/phone", "store",
 		"store/graph", "store/policy"}, []string{modHuma, modPrometheus},
 		"control operations over any store: HTTP and OpenAPI are spelled here"},
 	{"broker/cmd", []string{"broker", "broker/api", "broker/files", "broker/view", "broker/wire", "hooks", "hooks/limit", "hooks/phone", "store",

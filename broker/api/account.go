@@ -42,11 +42,11 @@ type profileOut struct {
 	Language string `json:"language,omitempty" doc:"Of one's own profile."`
 }
 
-func (a *API) profileGet(_ context.Context, c *caller, in *profileGetIn) (*profileOut, error) {
+func (a *API) profileGet(ctx context.Context, c *caller, in *profileGetIn) (*profileOut, error) {
 	if in.User == "" {
 		return ownProfile(c.account), nil
 	}
-	u, err := a.user1("user", in.User)
+	u, err := a.lookup(ctx, c, "user", in.User)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/hwangso/hwangso/broker"
+	"github.com/hwangso/hwangso/broker/discovery"
 	"github.com/hwangso/hwangso/broker/files"
 	"github.com/hwangso/hwangso/broker/view"
 	"github.com/hwangso/hwangso/hooks"
@@ -83,8 +85,12 @@ type Config struct {
 	Broker *broker.Broker       // required; the API works on its store
 	Auth   *hooks.Authenticator // required; who sends an HTTP request
 	Limits Limits
-	Phones *phone.Book  // which account has which phone number; nil: nobody has one
-	Files  *files.Files // nil: this server keeps no files
+	// Contacts bounds what can be found out by syncing address books and looking users up; Carriers are the networks behind
+	// which a carrier hides many users.
+	Contacts discovery.Limits
+	Carriers []netip.Prefix
+	Phones   *phone.Book  // which account has which phone number; nil: nobody has one
+	Files    *files.Files // nil: this server keeps no files
 
 	Version       string              // of the program, shown by server.status and in the OpenAPI document; "" means "dev"
 	Gatherer      prometheus.Gatherer // what /metrics shows; nil: no /metrics
@@ -112,6 +118,7 @@ type API struct {
 	broker  *broker.Broker
 	store   store.Store
 	graph   *graph.Graph
+	finder  *discovery.Discovery
 	set     atomic.Pointer[Limits] // in force; replaced, never changed
 	log     *slog.Logger
 	now     func() time.Time
@@ -160,6 +167,13 @@ func New(cfg Config) (*API, error) {
 	if a.metrics, err = newMetrics(cfg.Registerer); err != nil {
 		return nil, fmt.Errorf("api: metrics: %w", err)
 	}
+	cfg.Contacts.Friends = cfg.Limits.Friends
+	if a.finder, err = discovery.New(discovery.Config{
+		Store: a.store, Graph: a.graph, Numbers: cfg.Phones, Limits: cfg.Contacts, Carriers: cfg.Carriers, Tied: a.tied,
+		Logger: cfg.Logger, Registerer: cfg.Registerer, Now: cfg.Now,
+	}); err != nil {
+		return nil, fmt.Errorf("api: %w", err)
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	a.stop = stop
 	a.wg.Go(func() { a.tellSignIns(ctx) })
@@ -178,7 +192,7 @@ func (a *API) Close() error {
 	a.draining.Store(true)
 	a.stop()
 	a.wg.Wait()
-	return nil
+	return a.finder.Close()
 }
 
 // lang is the language in which a user reads refusals.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -135,6 +136,9 @@ func (a *API) serveHTTP(w http.ResponseWriter, r *http.Request, name string, tab
 	}
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(answer)))
+	if bytes.HasPrefix(answer, []byte(answer202)) {
+		w.WriteHeader(http.StatusAccepted)
+	}
 	w.Write(answer)
 }
 

@@ -70,7 +70,7 @@ func scoped(scope string, o operation) operation {
 // heavier are the users' operations that count as something else than a read or a change.
 var heavier = map[string]limit.Rule{
 	"room.create": limit.APICreate, "room.invite": limit.APICreate, "token.create": limit.APICreate, "token.rotate": limit.APICreate,
-	"sync": limit.APICostly, "room.history": limit.APICostly, "export": limit.APICostly,
+	"sync": limit.APICostly, "contact.sync": limit.APICostly, "room.history": limit.APICostly, "export": limit.APICostly,
 	"report": limit.Reports, "account.appeal": limit.Appeals,
 }
 
@@ -84,6 +84,9 @@ func byName(table []operation) map[string]*operation {
 	}
 	return m
 }
+
+// answer202 begins an answer of which something follows later.
+const answer202 = `{"code":202`
 
 // none is the answer that says nothing but that it is done, and the request that needs no fields.
 type none struct{}
@@ -133,10 +136,17 @@ func jsonWord(t reflect.Type) string {
 	return "a whole number"
 }
 
-// encode writes the answer of a success: {"code":200, and the keys of v, a struct.
+// unfinished answers tell whether something of what was asked for follows later: then the code is 202.
+type unfinished interface{ unfinished() bool }
+
+// encode writes the answer of a success: {"code":200 (or 202), and the keys of v, a struct.
 func encode(v any) ([]byte, error) {
 	var b bytes.Buffer
-	b.WriteString(`{"code":200`)
+	code := `{"code":200`
+	if u, ok := v.(unfinished); ok && u.unfinished() {
+		code = answer202
+	}
+	b.WriteString(code)
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	n := b.Len()

@@ -137,17 +137,23 @@ func (a *API) syncParts(c *caller, old syncToken, next *syncToken, known bool, o
 		if err != nil {
 			return fmt.Errorf("api: edges: %w", err)
 		}
+		var favourites map[store.AccountID]bool
+		if kind == store.EdgeFriend {
+			if favourites, err = a.finder.Favourites(me); err != nil {
+				return err
+			}
+		}
 		l := &userList{Count: len(ids)}
 		if len(ids) <= syncFriends {
 			for _, id := range ids {
 				if u, err := a.store.Account(id); err == nil {
-					l.Users = append(l.Users, user{u.Name, u.Shown()})
+					l.Users = append(l.Users, user{u.Name, u.Shown(), favourites[id]})
 				} else if store.CodeOf(err) != store.CodeNotFound {
 					return fmt.Errorf("api: account: %w", err)
 				}
 			}
 		}
-		if !changed(2+i, []any{ids, l.Users}) {
+		if !changed(2+i, []any{ids, l.Users, len(favourites)}) {
 			continue
 		}
 		if kind == store.EdgeFriend {

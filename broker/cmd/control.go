@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
+	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/hwangso/hwangso/broker/api"
@@ -27,11 +30,16 @@ type control struct {
 // control makes the control API of the server's broker.
 func (srv *server) control() error {
 	set := &srv.set
+	carriers, err := readNetworks(set.carriers)
+	if err != nil {
+		return fmt.Errorf("-carriers: %w", err)
+	}
 	a, err := api.New(api.Config{
 		Broker: srv.broker, Auth: srv.auth, Phones: srv.phones,
-		Limits:  api.Limits{Group: set.maxGroup, Devices: set.maxDevices},
-		Files:   srv.files,
-		Version: Version(), Gatherer: srv.reg,
+		Limits:   api.Limits{Group: set.maxGroup, Devices: set.maxDevices},
+		Files:    srv.files,
+		Carriers: carriers,
+		Version:  Version(), Gatherer: srv.reg,
 		PublicMetrics: set.admin == "" && set.https == "" && onlyLoopback(set.http),
 		Logger:        srv.log, Registerer: srv.reg,
 	})
@@ -46,6 +54,31 @@ func (srv *server) control() error {
 	socket.HandleFunc("POST /local/addresses", srv.serveAddresses)
 	srv.ctl = control{public: a.Public(), admin: a.Admin(), socket: socket, signedIn: a.DeviceSignedIn, drain: a.Drain, close: a.Close}
 	return nil
+}
+
+// readNetworks reads networks in CIDR notation, one a line. Empty lines and those that begin with # are skipped. No file,
+// no networks.
+func readNetworks(file string) (out []netip.Prefix, err error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		n++
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+			continue
+		}
+		p, err := netip.ParsePrefix(line)
+		if err != nil {
+			return nil, fmt.Errorf("%s, line %d: %q is no network such as 203.0.113.0/24", file, n, line)
+		}
+		out = append(out, p)
+	}
+	return out, nil
 }
 
 // What follows is served to the operators' socket alone, because it is about this machine's files and addresses. The

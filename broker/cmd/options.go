@@ -33,7 +33,7 @@ type settings struct {
 	expiry                     time.Duration
 	reference                  string
 	origins                    string
-	jwtKeys                    string
+	jwtKeys, carriers          string
 	logFormat, logLevel        string
 	drain                      time.Duration
 	narrate, stopWithStdin     bool
@@ -65,6 +65,7 @@ func (s *settings) register(f *flag.FlagSet) {
 	f.IntVar(&s.maxDevices, "max-devices", hooks.DefaultDevices, "devices of a user")
 	f.IntVar(&s.maxGuests, "max-guests", hooks.DefaultGuests, "connections of a user that are no device")
 	f.IntVar(&s.maxGroup, "max-group", 500, "members of a room")
+	f.StringVar(&s.carriers, "carriers", "", "a `file` with the networks behind which mobile carriers hide many users, one CIDR a line")
 	f.IntVar(&s.maxConnections, "max-connections", 0, "connections in all (default: what the open file limit allows)")
 	f.IntVar(&s.maxPerAddr, "max-connections-per-address", w.MaxConnectionsPerAddress, "connections from one address, 0 for no limit")
 	f.Float64Var(&s.acceptRate, "accept-rate", w.AcceptRate, "connections accepted per second, 0 for no limit")
