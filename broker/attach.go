@@ -75,6 +75,12 @@ func (b *Broker) Attach(ctx context.Context, c Connect, l Link) (s *Session, pre
 		}
 	}
 	b.registry.hold(turn, s)
+	if err := b.stillIn(id); err != nil {
+		b.registry.remove(s)
+		b.registry.end(k, s)
+		close(s.done) // somebody may have found it and wait
+		return nil, false, err
+	}
 	if !id.Expires.IsZero() {
 		s.id.expires = id.Expires.UnixMilli()
 		s.timer = time.AfterFunc(id.Expires.Sub(b.now()), func() { l.Close(ErrExpired) })
@@ -84,6 +90,23 @@ func (b *Broker) Attach(ctx context.Context, c Connect, l Link) (s *Session, pre
 		e(id, present)
 	}
 	return s, present, nil
+}
+
+// stillIn asks again whether the credentials are good, once the session can be found by Disconnect: whoever ends them
+// ends them first and then the sessions, so that one of the two finds the other.
+func (b *Broker) stillIn(id hooks.Identity) error {
+	if id.Token != [32]byte{} {
+		if _, err := b.store.TokenByHash(id.Account, id.Token); store.CodeOf(err) == store.CodeNotFound {
+			return ErrRemoved
+		} else if err != nil {
+			return err
+		}
+	}
+	acct, err := b.store.Account(id.Account)
+	if err == nil && acct.State == store.AccountSuspended {
+		return hooks.ErrSuspended
+	}
+	return err
 }
 
 // restore takes up or clears the session row. A guest has none.

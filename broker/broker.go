@@ -198,11 +198,21 @@ func (b *Broker) Online(a store.AccountID, d store.DeviceID) bool {
 	return b.registry.device(deviceKey{a, d}) != nil
 }
 
+// Attached are the connections of a user, guests included.
+func (b *Broker) Attached(a store.AccountID) []hooks.Identity {
+	var out []hooks.Identity
+	for _, s := range b.registry.of(a) {
+		out = append(out, s.Identity())
+	}
+	return out
+}
+
 // Sessions is the number of connected devices.
 func (b *Broker) Sessions() int { return b.registry.len() }
 
 // Disconnect ends the connection of a device, or with device 0 of every device of the user, and waits until what they
-// were sent has stopped, or ctx ends. why is told to the client where it can be.
+// were sent has stopped, or ctx ends. why is told to the client where it can be. What the client has sent before it
+// hears of that is dropped from the next packet on.
 func (b *Broker) Disconnect(ctx context.Context, a store.AccountID, d store.DeviceID, why error) error {
 	var sessions []*Session
 	if d == 0 {
@@ -214,6 +224,7 @@ func (b *Broker) Disconnect(ctx context.Context, a store.AccountID, d store.Devi
 		if e := b.cfg.Events.Removed; e != nil {
 			e(s.Identity(), why)
 		}
+		s.evicted.Store(true)
 		s.stop()
 		s.link.Close(why)
 	}

@@ -25,6 +25,9 @@ const maxRequests = 16
 // Publish takes a message from the device. It does not wait for the disk: the outcome is written to the link, in the
 // order in which the packets arrived, when it is known. It waits only when 4,096 outcomes are unresolved.
 func (s *Session) Publish(p Publication, a Ack) {
+	if s.evicted.Load() {
+		return
+	}
 	t, err := hooks.ParsePublish(p.Topic)
 	if err == nil && p.ResponseTopic != "" {
 		err = hooks.ParseResponse(p.ResponseTopic)

@@ -36,6 +36,7 @@ type Session struct {
 
 	meter *limit.Meter // owned by the link's reading goroutine; nil until the first use, see allowance
 
+	evicted atomic.Bool // ended by Disconnect: nothing is taken from the client any more
 	hasQoS0 atomic.Bool // something written with QoS 0 is unconfirmed
 
 	mu       sync.Mutex

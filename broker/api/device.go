@@ -9,6 +9,7 @@ import (
 	"github.com/hwangso/hwangso/broker"
 	"github.com/hwangso/hwangso/broker/view"
 	"github.com/hwangso/hwangso/store"
+	"github.com/hwangso/hwangso/store/graph"
 )
 
 type device struct {
@@ -16,7 +17,8 @@ type device struct {
 	ClientID string     `json:"client_id" doc:"The MQTT client identifier."`
 	Label    string     `json:"label,omitempty"`
 	Created  *time.Time `json:"created,omitempty"`
-	LastSeen *time.Time `json:"last_seen,omitempty" doc:"To the hour."`
+	Platform string     `json:"platform,omitempty" doc:"android, ios, windows, macos, linux, web or other; absent: the device did not say."`
+	LastSeen *time.Time `json:"last_seen,omitempty" doc:"To the minute, when its last connection ended; of one that is online, now. After a crash of the server it may be older."`
 	Echo     bool       `json:"echo" doc:"The device gets its own messages back."`
 	Online   bool       `json:"online"`
 	This     bool       `json:"this,omitempty" doc:"The asking device."`
@@ -37,20 +39,39 @@ func (a *API) devicesOf(u store.AccountID, this store.DeviceID) (*devicesOut, er
 	}
 	out := &devicesOut{Devices: make([]device, 0, len(list))}
 	for _, d := range list {
-		out.Devices = append(out.Devices, a.device(d, this))
+		shown, err := a.device(d, this)
+		if err != nil {
+			return nil, err
+		}
+		out.Devices = append(out.Devices, shown)
 	}
 	return out, nil
 }
 
-func (a *API) device(d store.Device, this store.DeviceID) device {
-	return device{ID: d.ID.String(), ClientID: d.ClientID, Label: d.Label, Created: at(d.Created), LastSeen: at(d.LastSeen),
+func (a *API) device(d store.Device, this store.DeviceID) (device, error) {
+	more, err := a.graph.Device(d.Account, d.ID)
+	if err != nil {
+		return device{}, fmt.Errorf("api: device: %w", err)
+	}
+	out := device{ID: d.ID.String(), ClientID: d.ClientID, Label: d.Label, Platform: string(more.Platform), Created: at(d.Created),
 		Echo: !d.NoEcho, Online: a.broker.Online(d.Account, d.ID), This: d.ID == this}
+	seen := d.LastSeen
+	if out.Online {
+		seen = a.now().UnixMilli()
+	} else if row, err := a.store.LoadSession(d.Account, d.ID); err == nil {
+		seen = max(seen, row.Disconnected)
+	} else if store.CodeOf(err) != store.CodeNotFound {
+		return device{}, fmt.Errorf("api: session: %w", err)
+	}
+	out.LastSeen = at(seen - seen%time.Minute.Milliseconds())
+	return out, nil
 }
 
 type deviceSetIn struct {
-	Device string  `json:"device,omitempty" doc:"A device's id; absent: the asking device."`
-	Label  *string `json:"label,omitempty"`
-	Echo   *bool   `json:"echo,omitempty" doc:"Whether the device gets its own messages back; from its next connection on."`
+	Device   string  `json:"device,omitempty" doc:"A device's id; absent: the asking device."`
+	Label    *string `json:"label,omitempty"`
+	Platform *string `json:"platform,omitempty" doc:"android, ios, windows, macos, linux, web or other; empty: not said."`
+	Echo     *bool   `json:"echo,omitempty" doc:"Whether the device gets its own messages back; from its next connection on."`
 }
 
 type deviceOut struct {
@@ -100,10 +121,32 @@ func (a *API) deviceSet(ctx context.Context, c *caller, in *deviceSetIn) (*devic
 	if in.Echo != nil {
 		d.NoEcho = !*in.Echo
 	}
+	if err := checkPlatform(in.Platform); err != nil {
+		return nil, err
+	}
 	if err := a.store.PutDevice(ctx, d, a.limits().Devices); err != nil {
 		return nil, fmt.Errorf("api: put device: %w", err)
 	}
-	return &deviceOut{a.device(d, c.id.Device)}, nil
+	if in.Platform != nil {
+		if err := a.graph.SetDevice(ctx, d.Account, d.ID, graph.Device{Platform: graph.Platform(*in.Platform)}); err != nil {
+			return nil, fmt.Errorf("api: set device: %w", err)
+		}
+	}
+	shown, err := a.device(d, c.id.Device)
+	return &deviceOut{shown}, err
+}
+
+func checkPlatform(p *string) error {
+	if p == nil || *p == "" {
+		return nil
+	}
+	var words []string
+	for _, known := range graph.Platforms() {
+		if words = append(words, string(known)); string(known) == *p {
+			return nil
+		}
+	}
+	return store.Bad("platform must be " + alternatives(words))
 }
 
 type deviceRemoveIn struct {
@@ -125,23 +168,110 @@ func (a *API) removeDevice(ctx context.Context, u store.AccountID, id string) er
 	if err != nil {
 		return err
 	}
-	err = a.store.RemoveDevice(ctx, u, d.ID)
+	err = a.forgetDevice(ctx, d)
 	done()
-	if err != nil && store.CodeOf(err) != store.CodeNotFound {
-		return fmt.Errorf("api: remove device: %w", err)
-	}
-	if err := a.disconnect(ctx, u, d.ID, broker.ErrRemoved); err != nil {
+	if err != nil {
 		return err
 	}
-	if err := a.store.DeleteSession(ctx, u, d.ID); err != nil {
+	return a.endDevice(ctx, d)
+}
+
+// forgetDevice removes a device and its tokens. The caller has the account's turn.
+func (a *API) forgetDevice(ctx context.Context, d store.Device) error {
+	if err := a.store.RemoveDevice(ctx, d.Account, d.ID); err != nil && store.CodeOf(err) != store.CodeNotFound {
+		return fmt.Errorf("api: remove device: %w", err)
+	}
+	if err := a.graph.SetDevice(ctx, d.Account, d.ID, graph.Device{}); err != nil {
+		return fmt.Errorf("api: set device: %w", err)
+	}
+	return nil
+}
+
+// endDevice ends what goes on of a device that was removed, and tells the others. It may wait for the device's link, so
+// the caller has no turn.
+func (a *API) endDevice(ctx context.Context, d store.Device) error {
+	if err := a.disconnect(ctx, d.Account, d.ID, broker.ErrRemoved); err != nil {
+		return err
+	}
+	if err := a.store.DeleteSession(ctx, d.Account, d.ID); err != nil {
 		return fmt.Errorf("api: delete session: %w", err)
 	}
 	shown := d.Label
 	if shown == "" {
 		shown = d.ClientID
 	}
-	a.notify(ctx, u, view.Notice{What: view.NoticeRemoved, Device: shown}, "")
+	a.notify(ctx, d.Account, view.Notice{What: view.NoticeRemoved, Device: shown}, "")
 	return nil
+}
+
+type signoutOut struct {
+	Devices int  `json:"devices" doc:"How many were signed out."`
+	Tokens  int  `json:"tokens" doc:"How many tokens ended, those of the devices not counted."`
+	Rotate  bool `json:"rotate,omitempty" doc:"The token of this request opens every device: whoever else knows it comes back with it until token.rotate replaces it."`
+}
+
+// signoutOthers ends everything that opens the account but the asking device and the token of the request.
+func (a *API) signoutOthers(ctx context.Context, c *caller, _ *none) (*signoutOut, error) {
+	u := c.account.ID
+	out, removed, err := a.forgetOthers(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range removed {
+		if err := a.endDevice(ctx, d); err != nil {
+			return nil, err
+		}
+	}
+	for _, id := range a.broker.Attached(u) { // guests are no devices
+		if id.Device != c.id.Device {
+			if err := a.disconnect(ctx, u, id.Device, broker.ErrRemoved); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
+// forgetOthers removes every other device and every other token.
+func (a *API) forgetOthers(ctx context.Context, c *caller) (*signoutOut, []store.Device, error) {
+	u := c.account.ID
+	done, err := a.turns.take(ctx, uint64(u))
+	if err != nil {
+		return nil, nil, err
+	}
+	defer done()
+	tokens, err := a.store.Tokens(u)
+	if err != nil {
+		return nil, nil, fmt.Errorf("api: tokens: %w", err)
+	}
+	out := &signoutOut{}
+	for _, t := range tokens { // first, so that nobody comes back meanwhile
+		switch {
+		case t.Hash == c.id.Token:
+			out.Rotate = t.Device == 0
+		case t.Device == 0 || t.Device == c.id.Device: // those of other devices go with them
+			if err := a.store.RemoveToken(ctx, u, t.Hash); err != nil && store.CodeOf(err) != store.CodeNotFound {
+				return nil, nil, fmt.Errorf("api: remove token: %w", err)
+			}
+			out.Tokens++
+		}
+	}
+	devices, err := a.store.Devices(u)
+	if err != nil {
+		return nil, nil, fmt.Errorf("api: devices: %w", err)
+	}
+	var removed []store.Device
+	for _, d := range devices {
+		if d.ID == c.id.Device {
+			continue
+		}
+		if err := a.forgetDevice(ctx, d); err != nil {
+			return nil, nil, err
+		}
+		removed = append(removed, d)
+	}
+	out.Devices = len(removed)
+	return out, removed, nil
 }
 
 // disconnect ends connections and waits until nothing more is sent to them, at most 10 seconds: a link that does not

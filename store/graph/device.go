@@ -1,0 +1,47 @@
+package graph
+
+import (
+	"context"
+
+	"github.com/hwangso/hwangso/store"
+)
+
+const tableDevice store.Table = "user.device"
+
+// Platform is the system that a device runs.
+type Platform string
+
+// The platforms.
+const (
+	PlatformAndroid Platform = "android"
+	PlatformIOS     Platform = "ios"
+	PlatformWindows Platform = "windows"
+	PlatformMacOS   Platform = "macos"
+	PlatformLinux   Platform = "linux"
+	PlatformWeb     Platform = "web"
+	PlatformOther   Platform = "other"
+)
+
+// Platforms are all of them, in the order in which they are shown.
+func Platforms() []Platform {
+	return []Platform{PlatformAndroid, PlatformIOS, PlatformWindows, PlatformMacOS, PlatformLinux, PlatformWeb, PlatformOther}
+}
+
+// Device is what a device says about itself beyond store.Device. The zero value is nothing.
+type Device struct {
+	Platform Platform `json:"platform,omitempty"` // "": it did not say
+}
+
+// Device is what a device has said about itself.
+func (g *Graph) Device(a store.AccountID, d store.DeviceID) (*Device, error) {
+	return read[Device](g, tableDevice, store.OwnerOf(a), store.KeyOf(d))
+}
+
+// SetDevice replaces it; the zero Device forgets it.
+func (g *Graph) SetDevice(ctx context.Context, a store.AccountID, d store.DeviceID, next Device) error {
+	return change(ctx, g, tableDevice, store.OwnerOf(a), store.KeyOf(d), func(d *Device) bool { return *d == Device{} },
+		func(d *Device) ([]store.EdgePut, error) {
+			*d = next
+			return nil, nil
+		})
+}
