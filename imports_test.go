@@ -43,6 +43,7 @@ const (
 	modText       = "golang.org/x/text"
 	modMinio      = "github.com/minio/minio-go/v7"
 	modImage      = "golang.org/x/image"
+	modCrypto     = "golang.org/x/crypto"
 	modPaho       = "github.com/eclipse/paho.golang"
 )
 
@@ -83,10 +84,12 @@ var graph = []arrows{
 		"photos and documents behind signed addresses: a reader of the journal like others, and the one place that names S3; its tests send through a broker"},
 	{"broker/wire", []string{"broker", "broker/view", "hooks", "hooks/limit", "store"}, []string{modMochiCodec, modWebsocket, modPrometheus, modSys},
 		"the MQTT edge: the one place of the server that names packets, and of mochi only the codec"},
-	{"broker/api", []string{"broker", "broker/discovery", "broker/files", "broker/openroom", "broker/view", "hooks", "hooks/limit", "hooks/phone", "store",
+	{"broker/signup", []string{"broker/view", "hooks", "hooks/phone", "store"}, []string{modCrypto, modPrometheus},
+		"who may open an account and who may end it: called by the control API, and it calls the server through an interface"},
+	{"broker/api", []string{"broker", "broker/discovery", "broker/files", "broker/openroom", "broker/signup", "broker/view", "hooks", "hooks/limit", "hooks/phone", "store",
 		"store/graph", "store/policy"}, []string{modHuma, modPrometheus},
 		"control operations over any store: HTTP and OpenAPI are spelled here"},
-	{"broker/cmd", []string{"broker", "broker/api", "broker/files", "broker/view", "broker/wire", "hooks", "hooks/limit", "hooks/phone", "store",
+	{"broker/cmd", []string{"broker", "broker/api", "broker/files", "broker/signup", "broker/view", "broker/wire", "hooks", "hooks/limit", "hooks/phone", "store",
 		"store/bolt", "examples/chat/client", "examples/chat/terminal", "examples/chat/tty"}, []string{modPrometheus, modSys},
 		"main's other half: it chooses the implementations, and offers the chat example as a command"},
 	{".", []string{"broker/cmd"}, nil,

@@ -29,6 +29,7 @@ var (
 	ErrCredentials = &store.Error{Code: store.CodeAuth, Text: "user name or token is wrong"}
 	ErrExpired     = &store.Error{Code: store.CodeAuth, Reason: "expired", Text: "the token has expired"}
 	ErrSuspended   = &store.Error{Code: store.CodeForbidden, Reason: store.ReasonSuspended, Text: "the account is suspended"}
+	ErrLocked      = &store.Error{Code: store.CodeForbidden, Reason: "number_moved", Text: "the account is locked: its phone number has gone to another account"}
 	ErrOtherDevice = &store.Error{Code: store.CodeForbidden, Reason: "device", Text: "this token opens only its own device: connect with the client identifier it was made for"}
 	ErrClientID    = &store.Error{Code: store.CodeBad, Reason: "client_id", Text: "the client identifier must be at most 128 bytes of printable UTF-8"}
 	ErrDevices     = &store.Error{Code: store.CodeFull, Reason: "devices", Text: "the account has all the devices it may have: remove one, or connect with a clean session"}
@@ -294,6 +295,9 @@ func (a *Authenticator) standing(id Identity, account store.Account) (Identity, 
 	}
 	if account.State == store.AccountSuspended {
 		return Identity{}, ErrSuspended
+	}
+	if account.State == store.AccountLocked {
+		return Identity{}, ErrLocked
 	}
 	return id, nil
 }

@@ -8,6 +8,7 @@ const (
 	AccountOK        AccountState = iota
 	AccountLimited                // under reports: may not begin new conversations
 	AccountSuspended              // may not do anything
+	AccountLocked                 // may not log in, because its phone number went to another account
 )
 
 // Account is a user.

@@ -15,6 +15,7 @@ import (
 	"github.com/hwangso/hwangso/broker"
 	"github.com/hwangso/hwangso/broker/discovery"
 	"github.com/hwangso/hwangso/broker/files"
+	"github.com/hwangso/hwangso/broker/signup"
 	"github.com/hwangso/hwangso/broker/view"
 	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/hooks/phone"
@@ -92,6 +93,9 @@ type Config struct {
 	Phones   *phone.Book  // which account has which phone number; nil: nobody has one
 	Files    *files.Files // nil: this server keeps no files
 
+	CodeSender signup.Sender   // of one-time codes; nil: nobody can sign up by phone number
+	SignUp     signup.Settings // limits and times of signing up and off
+
 	Version       string              // of the program, shown by server.status and in the OpenAPI document; "" means "dev"
 	Gatherer      prometheus.Gatherer // what /metrics shows; nil: no /metrics
 	PublicMetrics bool                // /metrics on the public handler too
@@ -125,6 +129,8 @@ type API struct {
 	started time.Time
 	metrics *metrics
 
+	signup *signup.Service // nil without Config.Phones
+
 	users     map[string]*operation
 	operators map[string]*operation
 	flights   flights
@@ -133,6 +139,7 @@ type API struct {
 
 	draining atomic.Bool
 	signIns  chan hooks.Identity // at most 1,024: a further one is counted and not told
+	life     context.Context     // ends with Close
 	stop     context.CancelFunc
 	wg       sync.WaitGroup // notices
 }
@@ -175,7 +182,11 @@ func New(cfg Config) (*API, error) {
 		return nil, fmt.Errorf("api: %w", err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	a.stop = stop
+	a.life, a.stop = ctx, stop
+	if err := a.startSignUp(); err != nil {
+		stop()
+		return nil, fmt.Errorf("api: %w", err)
+	}
 	a.wg.Go(func() { a.tellSignIns(ctx) })
 	return a, nil
 }

@@ -140,6 +140,9 @@ func renderTable(b *bytes.Buffer, table []operation) {
 		if o.changes {
 			b.WriteString(" *Changes something.*")
 		}
+		if o.open {
+			b.WriteString(" *Over HTTP without credentials.*")
+		}
 		if o.scope != "" {
 			fmt.Fprintf(b, " Scope: `%s`.", o.scope)
 		}

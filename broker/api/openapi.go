@@ -50,7 +50,10 @@ func describe(doc *huma.OpenAPI, o *operation) *huma.Operation {
 			}},
 		},
 	}
-	if o.changes {
+	if o.open {
+		op.Security = []map[string][]string{{}}
+	}
+	if o.changes && !o.open {
 		op.Parameters = []*huma.Param{{Name: "Idempotency-Key", In: "header", Schema: &huma.Schema{Type: huma.TypeString},
 			Description: "The request identifier: a repeat within 24 hours gets the same answer and does nothing twice."}}
 	}

@@ -30,6 +30,7 @@ type operation struct {
 	changes bool       // it is carried out once per request identifier
 	rate    limit.Rule // what a user's request counts as
 	scope   string     // what an operator's token must allow; "" for users' operations
+	open    bool       // over HTTP without credentials, by whoever has no account yet
 	in, out reflect.Type
 	run     func(ctx context.Context, a *API, c *caller, body []byte) (any, error)
 }
@@ -72,6 +73,13 @@ var heavier = map[string]limit.Rule{
 	"room.create": limit.APICreate, "room.invite": limit.APICreate, "token.create": limit.APICreate, "token.rotate": limit.APICreate,
 	"sync": limit.APICostly, "contact.sync": limit.APICostly, "room.history": limit.APICostly, "export": limit.APICostly,
 	"report": limit.Reports, "account.appeal": limit.Appeals,
+}
+
+// unauthenticated marks an operation for people without an account. Nothing of its caller is known but the address, so
+// its own limits have to do; answers are not kept, since there is nobody to keep them for.
+func unauthenticated(o operation) operation {
+	o.open = true
+	return o
 }
 
 func byName(table []operation) map[string]*operation {

@@ -32,7 +32,7 @@ type account struct {
 	Created  *time.Time `json:"created,omitempty"`
 }
 
-var states = [...]string{store.AccountOK: "ok", store.AccountLimited: "limited", store.AccountSuspended: "suspended"}
+var states = [...]string{store.AccountOK: "ok", store.AccountLimited: "limited", store.AccountSuspended: "suspended", store.AccountLocked: "locked"}
 
 func shownAccount(u store.Account) account {
 	state := "unknown"
@@ -173,8 +173,9 @@ func (a *API) accountSet(ctx context.Context, _ *caller, in *accountSetIn) (*acc
 	if err != nil {
 		return nil, err
 	}
-	if u.State == store.AccountSuspended {
-		if err := a.disconnect(ctx, u.ID, 0, hooks.ErrSuspended); err != nil {
+	ended := map[store.AccountState]error{store.AccountSuspended: hooks.ErrSuspended, store.AccountLocked: hooks.ErrLocked}
+	if why := ended[u.State]; why != nil {
+		if err := a.disconnect(ctx, u.ID, 0, why); err != nil {
 			return nil, err
 		}
 	}

@@ -6,6 +6,7 @@ import "slices"
 func userOperations() []operation {
 	return slices.Concat(
 		accountOperations(),
+		signUpOperations(),
 		contactOperations(),
 		discoveryOperations(),
 		roomOperations(),

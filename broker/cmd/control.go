@@ -23,6 +23,7 @@ type control struct {
 	socket http.Handler // operators, by being able to connect
 	// signedIn tells a user's devices that there is a new one.
 	signedIn func(hooks.Identity)
+	begin    func() // what is due by itself
 	drain    func()
 	close    func() error
 }
@@ -34,8 +35,16 @@ func (srv *server) control() error {
 	if err != nil {
 		return fmt.Errorf("-carriers: %w", err)
 	}
+	sender, err := set.codeSender(srv.out)
+	if err != nil {
+		return err
+	}
+	signUp, err := set.signUp()
+	if err != nil {
+		return err
+	}
 	a, err := api.New(api.Config{
-		Broker: srv.broker, Auth: srv.auth, Phones: srv.phones,
+		Broker: srv.broker, Auth: srv.auth, Phones: srv.phones, CodeSender: sender, SignUp: signUp,
 		Limits:   api.Limits{Group: set.maxGroup, Devices: set.maxDevices},
 		Files:    srv.files,
 		Carriers: carriers,
@@ -52,7 +61,7 @@ func (srv *server) control() error {
 	socket.HandleFunc("POST /local/backup", srv.serveBackup)
 	socket.HandleFunc("POST /local/rooms", srv.serveRooms)
 	socket.HandleFunc("POST /local/addresses", srv.serveAddresses)
-	srv.ctl = control{public: a.Public(), admin: a.Admin(), socket: socket, signedIn: a.DeviceSignedIn, drain: a.Drain, close: a.Close}
+	srv.ctl = control{public: a.Public(), admin: a.Admin(), socket: socket, signedIn: a.DeviceSignedIn, begin: a.Begin, drain: a.Drain, close: a.Close}
 	return nil
 }
 

@@ -165,7 +165,7 @@ func (d *demonstration) end(cancel context.CancelFunc, crash chan counted) {
 func (d *demonstration) serveArgs() []string {
 	return []string{
 		"serve", "-data", d.Data, "-mqtt", d.MQTT, "-http", d.HTTP, "-narrate", "-log-level", "warn",
-		"-min-free", "1", "-drain", "3s", "-stop-with-stdin",
+		"-min-free", "1", "-sms", smsLog, "-drain", "3s", "-stop-with-stdin",
 	}
 }
 

@@ -17,6 +17,10 @@ import (
 type settings struct {
 	data, keyFile, config      string
 	phoneKey                   string
+	sms, smsKey                string
+	smsAllow, smsDeny          string
+	smsCaps                    string
+	smsCountryDay              int
 	mqtt, mqtts, http, https   string
 	admin                      string
 	tlsCert, tlsKey            string
@@ -48,6 +52,12 @@ func (s *settings) register(f *flag.FlagSet) {
 	f.StringVar(&s.data, "data", "./data", "the data `directory`; it is made if it does not exist")
 	f.StringVar(&s.keyFile, "key", "", "the master key `file` (default DIR/keys/master.key); keep a copy apart from backups")
 	f.StringVar(&s.phoneKey, "phone-key", "", "the `file` with the key of phone numbers' hashes (default phone.key beside the master key); keep a copy of it, too")
+	f.StringVar(&s.sms, "sms", "", "where one-time codes for signing up go: a `URL` (see docs/signup.md), log to print them, for development on this machine only, or empty: nobody signs up by phone number")
+	f.StringVar(&s.smsKey, "sms-key", "", "a `file` with the secret that signs requests to -sms")
+	f.StringVar(&s.smsAllow, "sms-allow", "", "the only `countries` that get codes, such as KR,JP (default all)")
+	f.StringVar(&s.smsDeny, "sms-deny", "", "`countries` that get no codes")
+	f.IntVar(&s.smsCountryDay, "sms-country-day", 10_000, "codes to one country and day")
+	f.StringVar(&s.smsCaps, "sms-caps", "", "other `numbers` for single countries, such as KR=50000,DE=2000")
 	f.StringVar(&s.config, "config", "", "a `file` with lines name = value, for what neither flags nor environment say")
 	f.StringVar(&s.mqtt, "mqtt", "127.0.0.1:1883", "the `address` for MQTT over TCP, empty for none")
 	f.StringVar(&s.mqtts, "mqtts", "", "the `address` for MQTT over TLS, such as :8883")
@@ -153,6 +163,7 @@ func (s *settings) validate() error {
 	if s.retention <= 0 {
 		bad("-retention must be above 0")
 	}
+	errs = append(errs, s.validateSMS()...)
 	return errors.Join(errs...)
 }
 

@@ -79,6 +79,7 @@ type server struct {
 	store  *bolt.Store
 	auth   *hooks.Authenticator
 	phones *phone.Book
+	out    stdio.Writer // the operator's terminal
 	files  *files.Files // nil: none are kept
 	limits *limit.Limiter
 	broker *broker.Broker
@@ -101,6 +102,9 @@ func start(ctx context.Context, set settings, log *slog.Logger, io Streams) (*se
 	if srv.wire, err = wire.New(set.wireConfig(log, srv.reg, srv.limits), srv.broker, srv.auth); err == nil {
 		err = srv.listen(ctx)
 	}
+	if err == nil {
+		srv.ctl.begin()
+	}
 	if err != nil {
 		return nil, srv.undo(ctx, err)
 	}
@@ -112,7 +116,7 @@ func start(ctx context.Context, set settings, log *slog.Logger, io Streams) (*se
 func open(ctx context.Context, set settings, log *slog.Logger, io Streams) (srv *server, err error) {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	srv = &server{set: set, log: log, reg: reg, failed: make(chan error, 8), addrs: make(map[string]net.Addr)}
+	srv = &server{set: set, log: log, reg: reg, out: io.Out, failed: make(chan error, 8), addrs: make(map[string]net.Addr)}
 	defer func() {
 		if err != nil {
 			srv, err = nil, srv.undo(ctx, err)

@@ -15,6 +15,10 @@ const (
 	NoticeFriends  = "friends"        // the user's list of friends changed; Who, where it was one of them
 	NoticeMute     = "mute"           // the user muted or unmuted Room, or the conversation with Who
 	NoticeQuiet    = "quiet"          // the user's quiet hours changed
+	NoticeSignIn   = "sign_in"        // Device wants to sign in with the account's number and waits for an answer
+	NoticeLocked   = "locked"         // the account's number went to another account; it cannot log in for a while
+	NoticeErase    = "erase"          // the account will be removed
+	NoticeKept     = "erase_canceled" // the account will not be removed after all
 )
 
 // Notice is what a record of kind notice says to one user's devices. It travels in the record's Extra, with the

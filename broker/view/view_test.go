@@ -105,6 +105,10 @@ func scenes() []scene {
 		{"notice mute room", notice(Notice{What: NoticeMute, Room: "lobby"})},
 		{"notice mute user", notice(Notice{What: NoticeMute, Who: 1})},
 		{"notice quiet", notice(Notice{What: NoticeQuiet})},
+		{"notice sign in", notice(Notice{What: NoticeSignIn, Device: "alice-phone"})},
+		{"notice locked", notice(Notice{What: NoticeLocked})},
+		{"notice erase", notice(Notice{What: NoticeErase})},
+		{"notice kept", notice(Notice{What: NoticeKept})},
 	}
 }
 

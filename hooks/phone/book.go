@@ -114,7 +114,12 @@ func (b *Book) Country(a store.AccountID) (string, error) {
 // of it, and the number that the account had before is nobody's any more. now is in Unix milliseconds. After an error
 // that is no conflict the number may be the account's or not; Account tells.
 func (b *Book) Move(ctx context.Context, n Number, from, to store.AccountID, now int64) error {
-	h := b.key.Hash(n)
+	return b.Give(ctx, Entry{Hash: b.key.Hash(n), Region: n.region, Since: now}, from, to)
+}
+
+// Give is Move for a number of which only the hash is still known.
+func (b *Book) Give(ctx context.Context, e Entry, from, to store.AccountID) error {
+	h := e.Hash
 	holder, row, err := b.holder(h)
 	if err != nil {
 		return err
@@ -140,7 +145,6 @@ func (b *Book) Move(ctx context.Context, n Number, from, to store.AccountID, now
 			}
 		}
 	}
-	e := Entry{Hash: h, Region: n.region, Since: now}
 	if err := b.put(ctx, to, mine, entries{now: before, next: e}); err != nil {
 		return err
 	}

@@ -285,7 +285,7 @@ func checkAccount(a store.Account) error {
 	if len(a.Display) > maxText || len(a.Status) > maxText || len(a.Language) > maxText {
 		return &store.Error{Code: store.CodeTooLarge, Text: "the profile is too long"}
 	}
-	if a.State > store.AccountSuspended {
+	if a.State > store.AccountLocked {
 		return store.Bad("no such account state")
 	}
 	return nil
