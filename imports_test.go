@@ -65,7 +65,7 @@ var graph = []arrows{
 
 	{"hooks/limit", []string{"store"}, []string{modTime},
 		"rates and budgets by key: asked by every layer above, so it knows none"},
-	{"hooks", []string{"store", "store/policy"}, []string{modJWT},
+	{"hooks", []string{"store", "store/graph", "store/policy"}, []string{modJWT},
 		"who, where and may: asked by every transport, so it knows none, and no MQTT packet"},
 	{"hooks/phone", []string{"store"}, []string{modPhone},
 		"numbers and their hashes: asked by sign-up and discovery, and the one place that knows numbering plans"},
@@ -111,7 +111,7 @@ var graph = []arrows{
 
 // Tests may import whatever their package may, the package itself, and these: real files are cheap, and a fault is
 // injected below them. They may speak to a server with any library that go.mod lists, but for one: see below.
-var forTests = []string{"store", "store/bolt", "store/journal", "store/journal/faultfs", "store/storetest"}
+var forTests = []string{"store", "store/bolt", "store/graph", "store/journal", "store/journal/faultfs", "store/storetest"}
 
 // The end-to-end tests run the whole program.
 var wholeProgram = []string{".", "broker/cmd"}

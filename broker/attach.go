@@ -230,7 +230,7 @@ func (s *Session) loadLog(ref *store.LogRef, cur store.Cursor, inflight []store.
 	if !ok {
 		return
 	}
-	if marks && ref.Head > 0 && ref.Me.Role != store.RoleNone {
+	if marks && knownHead(&ref.LogInfo, s.id.Account) > 0 && ref.Me.Role != store.RoleNone {
 		s.news().marks(ref.ID, t)
 	}
 	head := visibleHead(&ref.Me, ref.Head)

@@ -50,7 +50,7 @@ type Events struct {
 // Config is what a Broker is made of. The zero value of a limit means its default.
 type Config struct {
 	Store    store.Store
-	Access   *hooks.Access // nil: hooks.NewAccess over Store
+	Access   *hooks.Access // nil: hooks.NewAccess over Store with Now
 	Requests Requests      // nil: no control requests over MQTT; may be set before Start by SetRequests
 	Events   Events
 	Files    Attachable     // nil: messages cannot name files
@@ -121,7 +121,7 @@ func New(cfg Config) (*Broker, error) {
 		cfg.Now = time.Now
 	}
 	if cfg.Access == nil {
-		cfg.Access = hooks.NewAccess(cfg.Store, cfg.Store)
+		cfg.Access = hooks.NewAccess(cfg.Store, hooks.AccessConfig{Now: cfg.Now})
 	}
 	b := &Broker{cfg: cfg, store: cfg.Store, access: cfg.Access, log: cfg.Logger, now: cfg.Now, limits: cfg.Limits, registry: newRegistry()}
 	b.rewinds.kick = make(chan struct{}, 1)

@@ -10,6 +10,7 @@ import (
 	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/store"
 	"github.com/hwangso/hwangso/store/bolt"
+	"github.com/hwangso/hwangso/store/graph"
 	"github.com/hwangso/hwangso/store/journal"
 )
 
@@ -87,6 +88,29 @@ func (w *world) close() {
 	if err := w.st.Close(); err != nil {
 		w.Error(err)
 	}
+}
+
+func (w *world) block(of, to string, level graph.Block) {
+	w.Helper()
+	if _, err := w.b.Access().Relations().SetBlock(w.Context(), w.account(of), w.account(to), level, false, 0); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) strangers(of string, mode graph.Strangers) {
+	w.Helper()
+	if err := w.b.Access().Relations().SetSettings(w.Context(), w.account(of), func(s *graph.Settings) error { s.Strangers = mode; return nil }); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) account(name string) store.AccountID {
+	w.Helper()
+	a, err := w.st.AccountByName(name)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return a.ID
 }
 
 func (w *world) room(name string, members ...string) store.LogInfo {

@@ -71,12 +71,13 @@ func (s *Session) takeEphemera(p *pump) {
 		rt := s.routeTo(st.topic)
 		s.mu.Unlock()
 		marks, err := s.b.store.Standing(st.log)
+		info, err2 := s.b.store.Info(st.log)
 		s.mu.Lock()
-		if err != nil || s.ended {
+		if err != nil || err2 != nil || s.ended {
 			continue
 		}
 		start := len(p.arena)
-		p.arena = view.AppendMarks(p.arena, marks.Steps())
+		p.arena = view.AppendMarks(p.arena, marks.StepsTo(knownHead(&info, s.id.Account)))
 		payload := p.arena[start:len(p.arena):len(p.arena)]
 		p.items = append(p.items, Item{Kind: ItemDelivery, Topic: rt.topic, Payload: payload, Identifiers: rt.ids})
 		p.bytes += len(payload) + len(rt.topic) + 8

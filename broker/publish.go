@@ -180,15 +180,20 @@ func (b *Broker) publish(id hooks.Identity, t hooks.Topic, cid string, p Publica
 	if err != nil {
 		return nil, err
 	}
-	d.Version, d.Audience = grant.Version(), grant.Audience()
-	if d.Log = grant.Log.ID; d.Log == 0 && t.Act == hooks.Message {
-		info, err := b.open(grant)
-		if err != nil {
+	if t.Act == hooks.Message {
+		if err := b.mentions(content, grant, id.Account); err != nil {
 			return nil, err
 		}
-		d.Log, d.Version = info.ID, info.Members.Version
-		grant.Log = info
+		if err := b.attach(content, id.Account); err != nil {
+			return nil, err
+		}
 	}
+	if t.Act == hooks.Message && grant.Key.Kind == store.LogPair {
+		if grant.Log, err = b.admit(id.Account, grant); err != nil {
+			return nil, err
+		}
+	}
+	d.Log, d.Version, d.Audience, d.Warn = grant.Log.ID, grant.Version(), grant.Audience(), grant.Warn()
 
 	switch t.Act {
 	case hooks.Typing:
@@ -197,16 +202,14 @@ func (b *Broker) publish(id hooks.Identity, t hooks.Topic, cid string, p Publica
 		}
 		return store.Resolved(store.Receipt{}, nil), nil
 	case hooks.Read:
+		seq = min(seq, knownHead(&grant.Log, id.Account))
 		return b.store.SetMark(store.Mark{Log: d.Log, Account: id.Account, Seq: seq}), nil
 	case hooks.Edit:
 		if err := b.operation(&d, op, grant); err != nil {
 			return nil, err
 		}
 	case hooks.Message:
-		if err := b.mentions(content, grant, id.Account); err != nil {
-			return nil, err
-		}
-		if err := b.attach(content, id.Account); err != nil {
+		if err := b.quote(&d, content.ReplyTo, grant); err != nil {
 			return nil, err
 		}
 		d.Kind, d.Extra = content.Kind, content.Extra
@@ -224,18 +227,6 @@ func (b *Broker) publish(id hooks.Identity, t hooks.Topic, cid string, p Publica
 	return b.store.Append(d), nil
 }
 
-// open creates the log of a 1:1 conversation at its first accepted message.
-func (b *Broker) open(g hooks.Grant) (store.LogInfo, error) {
-	members := []store.Member{{Account: g.Key.A, Role: store.RoleMember}}
-	if g.Key.B != g.Key.A {
-		members = append(members, store.Member{Account: g.Key.B, Role: store.RoleMember})
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	info, _, err := b.store.Open(ctx, g.Key, store.Creation{Members: members})
-	return info, err
-}
-
 // mentions checks who is mentioned: members only, everybody only by those who moderate.
 func (b *Broker) mentions(c view.Content, g hooks.Grant, me store.AccountID) error {
 	if c.All && g.Key.Kind == store.LogRoom && g.Log.Members.Role(me) < store.RoleModerator {
@@ -249,7 +240,11 @@ func (b *Broker) mentions(c view.Content, g hooks.Grant, me store.AccountID) err
 		if err != nil && store.CodeOf(err) != store.CodeNotFound {
 			return err
 		}
-		if err != nil || g.Log.Members.Role(a.ID) == store.RoleNone {
+		in := g.Log.Members.Role(a.ID) != store.RoleNone
+		if g.Key.Kind == store.LogPair { // whether the other side is listed yet must not show
+			in = a.ID == g.Key.A || a.ID == g.Key.B
+		}
+		if err != nil || !in {
 			return store.Bad("only members of the conversation can be mentioned; " + name + " is none")
 		}
 	}
@@ -313,8 +308,8 @@ func (b *Broker) operation(d *store.Draft, op view.Operation, g hooks.Grant) err
 			d.Need = store.RoleModerator
 		}
 	}
-	if r.Audience != store.AudienceBoth {
-		d.Audience = r.Audience // what is done to a message only its sender sees is seen by its sender only
+	if g.Key.Kind == store.LogPair {
+		d.Audience = audienceUpon(g, d.Sender, r)
 	}
 	d.Op, d.Text = op.Op, bytes.Clone(op.Text)
 	return nil

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/hwangso/hwangso/store"
+	"github.com/hwangso/hwangso/store/graph"
 )
 
 func TestTwoFriends(t *testing.T) {
@@ -90,9 +91,11 @@ func TestRefusedPublish(t *testing.T) {
 		t.Fatal(err)
 	}
 	alice := w.connect("alice", "a")
-	it := alice.publish("user/carol/text", "hi")
-	if !errors.Is(it.Err, &store.Error{Code: store.CodeForbidden, Reason: store.ReasonNotFriend}) {
-		t.Errorf("to a stranger: %v", it.Err)
+	w.strangers("carol", graph.StrangersClosed)
+	for _, to := range []string{"carol", "nobody"} {
+		if it := alice.publish("user/"+to+"/text", "hi"); !errors.Is(it.Err, &store.Error{Code: store.CodeForbidden, Reason: store.ReasonUnreachable}) {
+			t.Errorf("to %s: %v", to, it.Err)
+		}
 	}
 	if it := alice.publish("room/none/text", "hi"); !errors.Is(it.Err, store.ErrNotMember) {
 		t.Errorf("to no room: %v", it.Err)

@@ -243,11 +243,12 @@ func (s *Session) hint(f hooks.Filter) string {
 			return "you are not in the room " + name + "; its messages arrive as soon as you are"
 		}
 	case hooks.User:
+		var info store.LogInfo
 		peer, err := s.b.store.AccountByName(name)
 		if err == nil {
-			_, err = s.b.store.Find(store.PairKey(s.id.Account, peer.ID))
+			info, err = s.b.store.Find(store.PairKey(s.id.Account, peer.ID))
 		}
-		if err != nil {
+		if err != nil || knownHead(&info, s.id.Account) == 0 {
 			return "there are no messages with " + name + " yet; they arrive as soon as there are"
 		}
 	}

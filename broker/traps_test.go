@@ -8,6 +8,7 @@ import (
 
 	"github.com/hwangso/hwangso/store"
 	"github.com/hwangso/hwangso/store/bolt"
+	"github.com/hwangso/hwangso/store/graph"
 	"github.com/hwangso/hwangso/store/journal"
 	"github.com/hwangso/hwangso/store/journal/faultfs"
 )
@@ -384,16 +385,12 @@ func TestBlockedSender(t *testing.T) {
 	bob.subscribe("user/+/json")
 	alice.must("user/bob/text", "1")
 	bob.deliveries(1)
-	if _, err := w.st.SetEdge(t.Context(), store.EdgeBlock, w.users["bob"].ID, w.users["alice"].ID, true, 0); err != nil {
-		t.Fatal(err)
-	}
+	w.block("bob", "alice", graph.BlockMessages)
 	if r := alice.must("user/bob/text", "unseen"); r.Seq != 2 {
 		t.Errorf("seq %d", r.Seq)
 	}
 	alice.deliveries(2) // her own copy
-	if _, err := w.st.SetEdge(t.Context(), store.EdgeBlock, w.users["bob"].ID, w.users["alice"].ID, false, 0); err != nil {
-		t.Fatal(err)
-	}
+	w.block("bob", "alice", graph.BlockNone)
 	alice.must("user/bob/text", "3")
 	got := bob.deliveries(2)
 	if len(got) != 2 || !strings.Contains(got[1], `"b":"3"`) || !strings.Contains(got[1], `"g":[2,2]`) {

@@ -2,47 +2,92 @@ package hooks
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/hwangso/hwangso/store"
+	"github.com/hwangso/hwangso/store/graph"
 	"github.com/hwangso/hwangso/store/policy"
 )
 
-// Graph is what Access asks about users; every store.Directory has it.
+// Graph is what Access asks about users and their conversations; every store.Store has it.
 type Graph interface {
+	graph.Store
 	Account(id store.AccountID) (store.Account, error)
 	AccountByName(name string) (store.Account, error)
-	HasEdge(kind store.Edge, from, to store.AccountID) (bool, error)
 }
 
-// Logs is what Access asks about conversations; every store.Log has it.
-type Logs interface {
-	Find(key store.Key) (store.LogInfo, error)
+// AccessConfig is what may differ from one Access to another. The zero value is the defaults.
+type AccessConfig struct {
+	// Strangers is to how many users a day an account may write that neither have it as a friend nor have answered it;
+	// young: it is not older than YoungAge. nil: StrangersYoung and StrangersADay. It is asked per message.
+	Strangers func(young bool) int
+	Now       func() time.Time // nil: time.Now
 }
 
-// Access gathers the facts for the policy and tells its outcome. It keeps no state and may be used from any goroutine.
+// The default budgets for new strangers, per day in UTC.
+const (
+	StrangersADay  = 50
+	StrangersYoung = 10
+	YoungAge       = 7 * 24 * time.Hour
+)
+
+// Access gathers the facts for the policy and tells its outcome. It keeps no state of its own and may be used from any
+// goroutine. The one thing it changes is the budget for strangers, since whoever asks to write to one has to pay for the
+// answer.
 type Access struct {
-	graph Graph
-	logs  Logs
+	store Graph
+	graph *graph.Graph
+	cfg   AccessConfig
 }
 
 // NewAccess returns an Access over a store.
-func NewAccess(graph Graph, logs Logs) *Access { return &Access{graph, logs} }
+func NewAccess(s Graph, cfg AccessConfig) *Access {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Strangers == nil {
+		cfg.Strangers = func(young bool) int {
+			if young {
+				return StrangersYoung
+			}
+			return StrangersADay
+		}
+	}
+	return &Access{s, graph.New(s, cfg.Now), cfg}
+}
+
+// Relations is what users have decided about each other, which the decisions are made from.
+func (a *Access) Relations() *graph.Graph { return a.graph }
 
 // Grant is the permission to publish to a topic, and what the append needs to know of how it was decided.
 type Grant struct {
 	Key     store.Key
-	Outcome policy.Outcome // Deliver or Shadow
+	Outcome policy.Outcome // Deliver, DeliverWarn, Request or Shadow
 	Log     store.LogInfo  // the conversation; ID 0: none yet, the first message opens it
 	Peer    store.Account  // of a 1:1 conversation: the other side
+	// Accepts says that the message takes up what the peer has asked: its requests wait for the sender, or the sender
+	// declined them.
+	Accepts bool
 }
 
 // Audience is who may ever see a record written under the grant.
 func (g Grant) Audience() store.Audience {
-	if g.Outcome == policy.Shadow {
+	switch g.Outcome {
+	case policy.Shadow:
 		return store.AudienceSender
+	case policy.Request:
+		return store.AudienceRequest
 	}
 	return store.AudienceBoth
 }
+
+// Delivers reports whether the peer sees the message without being asked.
+func (g Grant) Delivers() bool {
+	return g.Outcome == policy.Deliver || g.Outcome == policy.DeliverWarn
+}
+
+// Warn reports whether the receiver is to be warned of a stranger.
+func (g Grant) Warn() bool { return g.Outcome == policy.DeliverWarn }
 
 // Version is the membership version the grant was decided under, for Draft.Version; 0 if there is no log yet.
 func (g Grant) Version() uint64 {
@@ -54,8 +99,8 @@ func (g Grant) Version() uint64 {
 
 // Publish decides whether a user may publish to a topic of a room or a 1:1 conversation: a message, an operation on an
 // earlier one (Edit; whether this user may do it to that message is decided by who knows the message), Typing or Read.
-// A denial is a CodeForbidden error with the reason of the outcome; storage errors are passed on. Other places are
-// CodeNotFound: there is nobody to publish to.
+// A denial is what Refusal says; storage errors are passed on. Other places are CodeNotFound: there is nobody to publish
+// to. A first message of the day to a stranger waits for the disk, whatever becomes of it: see AccessConfig.Strangers.
 func (a *Access) Publish(me store.AccountID, t Topic) (Grant, error) {
 	switch t.Place {
 	case Room:
@@ -67,7 +112,7 @@ func (a *Access) Publish(me store.AccountID, t Topic) (Grant, error) {
 }
 
 func (a *Access) room(me store.AccountID, t Topic) (Grant, error) {
-	account, err := a.graph.Account(me)
+	account, err := a.store.Account(me)
 	if err != nil {
 		return Grant{}, fmt.Errorf("hooks: account: %w", err)
 	}
@@ -75,61 +120,11 @@ func (a *Access) room(me store.AccountID, t Topic) (Grant, error) {
 	if g.Log, err = a.find(g.Key); err != nil {
 		return Grant{}, err
 	}
-	return decide(g, policy.WriteRoom(policy.RoomFacts{AState: account.State, ARole: g.Log.Members.Role(me)}))
-}
-
-func (a *Access) pair(me store.AccountID, t Topic) (Grant, error) {
-	f, g, err := a.pairFacts(me, t.Name)
-	if err != nil {
-		return Grant{}, err
-	}
-	open := g.Log.Members.Role(me) != store.RoleNone
-	switch t.Act {
-	case Message:
-		return decide(g, policy.WritePair(f))
-	case Read:
-		return decide(g, policy.ReadPair(open, f))
-	}
-	return decide(g, policy.ActPair(open, f))
-}
-
-// pairFacts asks everything, also what the outcome turns out not to need, so that the time an answer takes tells
-// nothing about blocks.
-func (a *Access) pairFacts(me store.AccountID, name string) (f policy.PairFacts, g Grant, err error) {
-	account, err := a.graph.Account(me)
-	if err != nil {
-		return f, g, fmt.Errorf("hooks: account: %w", err)
-	}
-	f.AState = account.State
-	g.Peer, err = a.graph.AccountByName(name)
-	if store.CodeOf(err) == store.CodeNotFound {
-		g.Peer, err = store.Account{ID: nobody}, nil
-	}
-	if err != nil {
-		return f, g, fmt.Errorf("hooks: account: %w", err)
-	}
-	peer := g.Peer.ID
-	f.BExists, f.Self = peer != nobody, peer == me
-	for _, edge := range []struct {
-		on       *bool
-		kind     store.Edge
-		from, to store.AccountID
-	}{
-		{&f.ABlocksB, store.EdgeBlock, me, peer},
-		{&f.BHasA, store.EdgeFriend, peer, me},
-		{&f.BBlocksA, store.EdgeBlock, peer, me},
-	} {
-		if *edge.on, err = a.graph.HasEdge(edge.kind, edge.from, edge.to); err != nil {
-			return f, g, fmt.Errorf("hooks: edge: %w", err)
-		}
-	}
-	g.Key = store.PairKey(me, peer)
-	g.Log, err = a.find(g.Key)
-	return f, g, err
+	return decide(g, policy.WriteRoom(policy.RoomFacts{AState: account.State, ARole: g.Log.Members.Role(me)}), 0)
 }
 
 // Inside reports whether a filter for exactly this room or user can select anything: me is a member of the room, has a
-// conversation with the user, or could begin one. If not, the client deserves a hint; the same one whether the place
+// conversation with the user, or is among its friends. If not, the client deserves a hint; the same one whether the place
 // exists or not.
 func (a *Access) Inside(me store.AccountID, place Place, name string) (bool, error) {
 	switch place {
@@ -137,18 +132,18 @@ func (a *Access) Inside(me store.AccountID, place Place, name string) (bool, err
 		log, err := a.find(store.RoomKey(name))
 		return log.Members.Role(me) != store.RoleNone, err
 	case User:
-		f, g, err := a.pairFacts(me, name)
+		p, err := a.facts(me, name)
 		if err != nil {
 			return false, err
 		}
-		return f.Self || f.BHasA || g.Log.Members.Role(me) != store.RoleNone, nil
+		return p.self || p.BHasA || p.log.Members.Role(me) != store.RoleNone, nil
 	}
 	return false, nil
 }
 
 // find returns the log, or an empty one if there is none.
 func (a *Access) find(key store.Key) (store.LogInfo, error) {
-	log, err := a.logs.Find(key)
+	log, err := a.store.Find(key)
 	if store.CodeOf(err) == store.CodeNotFound {
 		return store.LogInfo{}, nil
 	}
@@ -158,8 +153,8 @@ func (a *Access) find(key store.Key) (store.LogInfo, error) {
 	return log, nil
 }
 
-func decide(g Grant, outcome policy.Outcome) (Grant, error) {
-	if err := Refusal(outcome, 0); err != nil {
+func decide(g Grant, outcome policy.Outcome, retry time.Duration) (Grant, error) {
+	if err := Refusal(outcome, retry); err != nil {
 		return Grant{}, err
 	}
 	g.Outcome = outcome

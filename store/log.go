@@ -188,6 +188,10 @@ type Log interface {
 	// with it.
 	LogsOf(a AccountID, after LogID, max int) ([]LogRef, error)
 
+	// RequestsTo returns the pairs in which messages of the other user wait in this one's request box (Side.Requests), by
+	// LogID, at most max after the given one (0 from the start; max 0: 1,000).
+	RequestsTo(a AccountID, after LogID, max int) ([]LogInfo, error)
+
 	// Follow returns the entries from a position on, waiting for the next commit if there are none yet, until ctx
 	// ends. Only durable entries are returned, each once, in order. A position before the oldest kept one is
 	// CodeTrimmed. At most a few thousand entries are returned at a time; a follower that is behind reads from disk.

@@ -76,17 +76,22 @@ type Step struct {
 
 // Steps are the marks without names, ascending, the head always last: [{118 2} {130 0}] says that two members stand
 // at 118 and nobody has read up to the head, 130.
-func (m Marks) Steps() []Step {
+func (m Marks) Steps() []Step { return m.StepsTo(m.head) }
+
+// StepsTo are the marks for who may know of nothing after a sequence: marks beyond it stand at it.
+func (m Marks) StepsTo(head Seq) []Step {
+	head = min(head, m.head)
 	var out []Step
 	for _, s := range m.sorted {
+		s = min(s, head)
 		if n := len(out); n > 0 && out[n-1].Seq == s {
 			out[n-1].Members++
 		} else {
 			out = append(out, Step{s, 1})
 		}
 	}
-	if n := len(out); n == 0 || out[n-1].Seq < m.head {
-		out = append(out, Step{m.head, 0})
+	if n := len(out); n == 0 || out[n-1].Seq < head {
+		out = append(out, Step{head, 0})
 	}
 	return out
 }

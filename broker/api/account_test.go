@@ -51,12 +51,16 @@ func TestContacts(t *testing.T) {
 		after = p["next"].(string)
 	}
 	want(t, "names", names, "[b1 b2 b3]")
-	// One direction: they may write to alice, she not to them.
+	// One direction: they may write to alice, she is a stranger to them.
+	for _, u := range []string{"alice", "b2", "b4"} {
+		w.as(u, 200, "settings.set", obj{"strangers": "closed"})
+	}
 	w.as("b1", 200, "message.send", obj{"user": "alice", "text": "hi"})
-	w.as("alice", 403, "message.send", obj{"user": "b1", "text": "hi"})
+	w.as("alice", 403, "message.send", obj{"user": "b2", "text": "hi"})
 	want(t, "removed", w.as("alice", 200, "contact.remove", obj{"user": "b1"})["changed"], true)
 	w.as("b1", 403, "message.send", obj{"user": "alice", "text": "hi"})
 	w.as("alice", 400, "contact.list", obj{"after": "!"})
+	want(t, "notices", w.notices("alice"), "[friends b1 friends b2 friends b3 settings friends b1]")
 }
 
 func TestBlocks(t *testing.T) {
@@ -65,7 +69,7 @@ func TestBlocks(t *testing.T) {
 	w.friends("alice", "bob")
 	want(t, "blocked", w.as("alice", 200, "block.set", obj{"user": "bob"})["changed"], true)
 	want(t, "again", w.as("alice", 200, "block.set", obj{"user": "bob"})["changed"], false)
-	want(t, "list", w.as("alice", 200, "block.list", nil)["users"], "[map[display:bob name:bob]]")
+	want(t, "list", w.as("alice", 200, "block.list", nil)["users"], "[map[display:bob level:messages name:bob]]")
 	w.as("alice", 403, "message.send", obj{"user": "bob", "text": "hi"})
 	w.as("alice", 200, "room.create", obj{"room": "r"})
 	want(t, "own block", w.as("alice", 403, "room.invite", obj{"room": "r", "users": []string{"bob"}})["error"], "you_blocked")

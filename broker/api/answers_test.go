@@ -33,6 +33,7 @@ func TestRepeatedRequest(t *testing.T) {
 
 	// A refusal is not kept: when its cause is gone, the repeat succeeds.
 	w.users("carol")
+	w.as("carol", 200, "settings.set", obj{"strangers": "closed"})
 	w.as("alice", 403, "message.send", obj{"user": "carol", "text": "hi"}, "Idempotency-Key", "k2")
 	w.friends("alice", "carol")
 	w.as("alice", 200, "message.send", obj{"user": "carol", "text": "hi"}, "Idempotency-Key", "k2")

@@ -19,29 +19,40 @@ type changedOut struct {
 }
 
 func (a *API) contactAdd(ctx context.Context, c *caller, in *userIn) (*changedOut, error) {
-	return a.setFriend(ctx, c, in.User, true)
+	out, u, err := a.befriend(ctx, c, in.User, true)
+	if err == nil && out.Changed { // a friend need not ask any more
+		err = a.acceptWaiting(ctx, c.account.ID, u)
+	}
+	return out, err
 }
 
 func (a *API) contactRemove(ctx context.Context, c *caller, in *userIn) (*changedOut, error) {
-	return a.setFriend(ctx, c, in.User, false)
+	out, _, err := a.befriend(ctx, c, in.User, false)
+	return out, err
 }
 
-func (a *API) setFriend(ctx context.Context, c *caller, user string, on bool) (*changedOut, error) {
+func (a *API) befriend(ctx context.Context, c *caller, user string, on bool) (*changedOut, store.AccountID, error) {
 	u, err := a.other(ctx, c, user)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	changed, err := a.graph.SetFriend(ctx, c.account.ID, u.ID, on, a.limits().Friends)
-	switch {
-	case store.CodeOf(err) == store.CodeFull:
-		return nil, full("friends", "the list of friends is full", a.limits().Friends)
-	case err != nil:
-		return nil, fmt.Errorf("api: friend: %w", err)
-	}
-	if changed {
+	changed, err := a.setFriend(ctx, c.account.ID, u.ID, on)
+	if err == nil && changed {
 		a.notify(ctx, c.account.ID, view.Notice{What: view.NoticeFriends, Who: u.ID}, "")
 	}
-	return &changedOut{changed}, nil
+	return &changedOut{changed}, u.ID, err
+}
+
+func (a *API) setFriend(ctx context.Context, from, to store.AccountID, on bool) (bool, error) {
+	limit := a.limits().Friends
+	changed, err := a.graph.SetFriend(ctx, from, to, on, limit)
+	switch {
+	case store.CodeOf(err) == store.CodeFull:
+		return false, full("friends", "the list of friends is full", limit)
+	case err != nil:
+		return false, fmt.Errorf("api: friend: %w", err)
+	}
+	return changed, nil
 }
 
 type contactSetIn struct {
@@ -87,30 +98,6 @@ func (a *API) other(ctx context.Context, c *caller, user string) (store.Account,
 	return u, err
 }
 
-func (a *API) edge(ctx context.Context, c *caller, kind store.Edge, user string, on bool) (*changedOut, error) {
-	u, err := a.other(ctx, c, user)
-	if err != nil {
-		return nil, err
-	}
-	changed, err := a.setEdge(ctx, kind, c.account.ID, u.ID, on)
-	return &changedOut{changed}, err
-}
-
-func (a *API) setEdge(ctx context.Context, kind store.Edge, from, to store.AccountID, on bool) (bool, error) {
-	word, what, limit := "friends", "the list of friends is full", a.limits().Friends
-	if kind == store.EdgeBlock {
-		word, what, limit = "blocks", "the list of blocked users is full", a.limits().Blocks
-	}
-	changed, err := a.store.SetEdge(ctx, kind, from, to, on, limit)
-	switch {
-	case store.CodeOf(err) == store.CodeFull:
-		return false, full(word, what, limit)
-	case err != nil:
-		return false, fmt.Errorf("api: edge: %w", err)
-	}
-	return changed, nil
-}
-
 type pageIn struct {
 	After string `json:"after,omitempty" doc:"next of the page before; absent: the first page."`
 	Limit int    `json:"limit,omitempty" doc:"Items of a page; absent: 100."`
@@ -120,6 +107,7 @@ type user struct {
 	Name      string `json:"name"`
 	Display   string `json:"display"`
 	Favourite bool   `json:"favourite,omitempty" doc:"The user has marked this friend."`
+	Level     string `json:"level,omitempty" doc:"Of a blocked user: messages or profile."`
 }
 
 type usersOut struct {
@@ -144,7 +132,9 @@ type contactListOut struct {
 
 func (a *API) contactList(ctx context.Context, c *caller, in *contactListIn) (*contactListOut, error) {
 	if in.Since == "" {
-		list, err := a.edges(store.EdgeFriend, c.account.ID, &pageIn{in.After, in.Limit})
+		list, err := a.people(&pageIn{in.After, in.Limit}, func(after store.AccountID, most int) ([]related, error) {
+			return a.friendsOf(c.account.ID, after, most)
+		})
 		if err != nil {
 			return nil, err
 		}
@@ -164,16 +154,37 @@ func (a *API) contactList(ctx context.Context, c *caller, in *contactListIn) (*c
 	out := &contactListOut{Users: make([]user, 0, len(changes.Friends)), Removed: changes.Removed,
 		Token: changes.Token, More: changes.More, Full: changes.Full}
 	for _, f := range changes.Friends {
-		out.Users = append(out.Users, user{f.Account.Name, f.Account.Shown(), f.Favourite})
+		out.Users = append(out.Users, user{Name: f.Account.Name, Display: f.Account.Shown(), Favourite: f.Favourite})
 	}
 	return out, nil
 }
 
-func (a *API) blockList(_ context.Context, c *caller, in *pageIn) (*usersOut, error) {
-	return a.edges(store.EdgeBlock, c.account.ID, in)
+// friendsOf lists a user's friends by number.
+func (a *API) friendsOf(me, after store.AccountID, most int) ([]related, error) {
+	ids, err := a.store.Edges(store.EdgeFriend, me, after, most)
+	if err != nil {
+		return nil, fmt.Errorf("api: edges: %w", err)
+	}
+	favourites, err := a.finder.Favourites(me)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]related, len(ids))
+	for i, id := range ids {
+		out[i] = related{id: id, favourite: favourites[id]}
+	}
+	return out, nil
 }
 
-func (a *API) edges(kind store.Edge, me store.AccountID, in *pageIn) (*usersOut, error) {
+// related is somebody on one of a user's lists.
+type related struct {
+	id        store.AccountID
+	favourite bool
+	level     string
+}
+
+// people is a page of one of a user's lists.
+func (a *API) people(in *pageIn, list func(after store.AccountID, most int) ([]related, error)) (*usersOut, error) {
 	limit, err := a.page(in.Limit, 100)
 	if err != nil {
 		return nil, err
@@ -182,30 +193,30 @@ func (a *API) edges(kind store.Edge, me store.AccountID, in *pageIn) (*usersOut,
 	if err != nil {
 		return nil, err
 	}
-	list, err := a.store.Edges(kind, me, store.AccountID(after), limit+1)
+	found, err := list(store.AccountID(after), limit+1)
 	if err != nil {
-		return nil, fmt.Errorf("api: edges: %w", err)
+		return nil, err
 	}
-	var favourites map[store.AccountID]bool
-	if kind == store.EdgeFriend {
-		if favourites, err = a.finder.Favourites(me); err != nil {
-			return nil, err
-		}
+	out := &usersOut{}
+	if len(found) > limit {
+		found = found[:limit]
+		out.Next = strconv.FormatUint(uint64(found[limit-1].id), 36)
 	}
-	out := &usersOut{Users: make([]user, 0, min(len(list), limit))}
-	if len(list) > limit {
-		list = list[:limit]
-		out.Next = strconv.FormatUint(uint64(list[limit-1]), 36)
-	}
-	for _, id := range list {
-		u, err := a.store.Account(id)
+	out.Users, err = a.shown(found)
+	return out, err
+}
+
+func (a *API) shown(list []related) ([]user, error) {
+	out := make([]user, 0, len(list))
+	for _, r := range list {
+		u, err := a.store.Account(r.id)
 		if store.CodeOf(err) == store.CodeNotFound {
 			continue // gone
 		}
 		if err != nil {
 			return nil, fmt.Errorf("api: account: %w", err)
 		}
-		out.Users = append(out.Users, user{u.Name, u.Shown(), favourites[id]})
+		out = append(out, user{u.Name, u.Shown(), r.favourite, r.level})
 	}
 	return out, nil
 }
@@ -220,17 +231,4 @@ func numberAfter(s string) (uint64, error) {
 		return 0, store.Bad("after must be what the page before told as next")
 	}
 	return n, nil
-}
-
-type blockSetIn struct {
-	User string `json:"user" doc:"The user's identifier."`
-	On   *bool  `json:"on,omitempty" doc:"False unblocks; absent: true."`
-}
-
-func (a *API) blockSet(ctx context.Context, c *caller, in *blockSetIn) (*changedOut, error) {
-	out, err := a.edge(ctx, c, store.EdgeBlock, in.User, in.On == nil || *in.On)
-	if err == nil && out.Changed {
-		a.notify(ctx, c.account.ID, view.Notice{What: view.NoticeBlocked}, "")
-	}
-	return out, err
 }

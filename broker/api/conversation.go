@@ -123,6 +123,10 @@ func (a *API) heads(me store.AccountID, info store.LogInfo) (heads, error) {
 		return out, nil
 	}
 	hi := info.Head
+	if info.Key.Kind == store.LogPair { // what comes after it does not exist for this user
+		side := info.Side(me)
+		hi, out.time = side.Head, side.HeadTime
+	}
 	if to := m.Spans[len(m.Spans)-1].To; to != 0 && to < hi {
 		hi = to
 	}
@@ -300,11 +304,20 @@ func (a *API) conversations(ctx context.Context, me store.AccountID) ([]listed, 
 	return out, nil
 }
 
+// active is how many members there are. Of a conversation of two both count, whether anything exists for the other one yet
+// or not.
+func (l *listed) active() int {
+	if l.Key.Kind == store.LogPair && l.Key.A != l.Key.B {
+		return 2
+	}
+	return l.Members.Active
+}
+
 func (l *listed) hidden() bool { return l.Me.HiddenAt != 0 && l.seen <= l.Me.HiddenAt }
 
 // entry completes a conversation for a list.
 func (a *API) entry(me store.AccountID, l *listed) (entry, error) {
-	e := entry{Role: l.Me.Role.String(), Title: l.Title, Members: l.Members.Active, Head: l.seen, Time: time.UnixMilli(l.time).UTC(),
+	e := entry{Role: l.Me.Role.String(), Title: l.Title, Members: l.active(), Head: l.seen, Time: time.UnixMilli(l.time).UTC(),
 		Hidden: l.hidden(), Mute: shownMute(l.muted)}
 	if l.Key.Kind == store.LogRoom {
 		e.Room = l.Key.Name

@@ -58,7 +58,7 @@ delivers in the json view, have Unix milliseconds. ` + "`next`" + ` and ` + "`to
 
 ## Refusals
 
-    {"code":403,"error":"not_friend","text":"only friends may write to this user","retry_ms":0}
+    {"code":403,"error":"unreachable","text":"you cannot reach this user or room","retry_ms":0}
 
 ` + "`error`" + ` is for programs, ` + "`text`" + ` for people, in the user's language where there is a translation. ` + "`retry_ms`" + ` above 0 says when
 to try again. Over HTTP the status is the code, the body is a problem document (RFC 9457) with these keys beside its own,

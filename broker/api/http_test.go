@@ -116,8 +116,9 @@ func TestRefusalsInTheUsersLanguage(t *testing.T) {
 	w := newWorld(t)
 	w.users("alice", "bob")
 	w.as("alice", 200, "profile.set", obj{"language": "ko"})
+	w.as("bob", 200, "settings.set", obj{"strangers": "closed"})
 	over := w.as("alice", 403, "message.send", obj{"user": "bob", "text": "hi"})
-	want(t, "word", over["error"], "not_friend")
+	want(t, "word", over["error"], "unreachable")
 	if text := over["text"].(string); !strings.ContainsFunc(text, func(r rune) bool { return r >= 0xac00 && r <= 0xd7a3 }) {
 		t.Fatalf("text %q is not Korean", text)
 	}

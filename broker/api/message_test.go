@@ -47,6 +47,7 @@ func TestMessages(t *testing.T) {
 	want(t, "recalled", say(first["b"], first["x"].(obj)["op"]), "<nil> recall")
 	w.as("alice", 409, "message.edit", obj{"user": "bob", "seq": 1, "text": "again"})
 
+	w.as("carol", 200, "settings.set", obj{"strangers": "closed"})
 	for _, c := range []struct {
 		body   obj
 		status int

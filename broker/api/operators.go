@@ -272,11 +272,11 @@ func (a *API) friendSet(ctx context.Context, _ *caller, in *friendSetIn) (*chang
 		return nil, store.Bad("users must name two users")
 	}
 	on := in.On == nil || *in.On
-	there, err := a.setEdge(ctx, store.EdgeFriend, x.ID, y.ID, on)
+	there, err := a.setFriend(ctx, x.ID, y.ID, on)
 	if err != nil {
 		return nil, err
 	}
-	back, err := a.setEdge(ctx, store.EdgeFriend, y.ID, x.ID, on)
+	back, err := a.setFriend(ctx, y.ID, x.ID, on)
 	return &changedOut{there || back}, err
 }
 

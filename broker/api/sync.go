@@ -18,13 +18,13 @@ import (
 //
 //	version  1 byte
 //	epoch    4 bytes
-//	parts    6 × 6 bytes: profile, devices, friends, blocks, settings, quiet hours
+//	parts    7 × 6 bytes: profile, devices, friends, blocks, settings, quiet hours, requests
 //	then per conversation 5 bytes that name it and 6 that tell its state, ascending
 //
 // Two states of one conversation have the same 6 bytes once in 2^48.
 const (
 	syncVersion  = 2
-	syncParts    = 6
+	syncParts    = 7
 	syncState    = 6
 	syncName     = 5
 	syncHead     = 1 + 4 + syncParts*syncState
@@ -46,6 +46,7 @@ type syncOut struct {
 	Devices  *[]device    `json:"devices,omitempty" doc:"All of them, if they changed."`
 	Friends  *userList    `json:"friends,omitempty" doc:"If they changed."`
 	Blocks   *userList    `json:"blocks,omitempty" doc:"If they changed."`
+	Requests *int         `json:"requests,omitempty" doc:"How many users wait in the request box, if that changed: read it with request.list."`
 	Settings *settingsOut `json:"settings,omitempty" doc:"If they changed."`
 	Quiet    *quietOut    `json:"quiet,omitempty" doc:"The quiet hours, if they changed."`
 	Rooms    []entry      `json:"rooms" doc:"Rooms and 1:1 conversations that changed, the newest first, hidden and left ones too."`
@@ -132,35 +133,41 @@ func (a *API) syncParts(c *caller, old syncToken, next *syncToken, known bool, o
 	if changed(1, lasting) {
 		out.Devices = &devices.Devices
 	}
-	for i, kind := range []store.Edge{store.EdgeFriend, store.EdgeBlock} {
-		ids, err := a.store.Edges(kind, me, 0, a.limits().Friends+a.limits().Blocks)
-		if err != nil {
-			return fmt.Errorf("api: edges: %w", err)
-		}
-		var favourites map[store.AccountID]bool
-		if kind == store.EdgeFriend {
-			if favourites, err = a.finder.Favourites(me); err != nil {
+	friends, err := a.friendsOf(me, 0, a.limits().Friends)
+	if err != nil {
+		return err
+	}
+	blocks, err := a.blocked(me, 0, a.limits().Blocks)
+	if err != nil {
+		return err
+	}
+	for i, ids := range [][]related{friends, blocks} {
+		l := &userList{Count: len(ids)}
+		if len(ids) <= syncFriends {
+			if l.Users, err = a.shown(ids); err != nil {
 				return err
 			}
 		}
-		l := &userList{Count: len(ids)}
-		if len(ids) <= syncFriends {
-			for _, id := range ids {
-				if u, err := a.store.Account(id); err == nil {
-					l.Users = append(l.Users, user{u.Name, u.Shown(), favourites[id]})
-				} else if store.CodeOf(err) != store.CodeNotFound {
-					return fmt.Errorf("api: account: %w", err)
-				}
-			}
-		}
-		if !changed(2+i, []any{ids, l.Users, len(favourites)}) {
+		if !changed(2+i, []any{ids, l.Users}) {
 			continue
 		}
-		if kind == store.EdgeFriend {
+		if i == 0 {
 			out.Friends = l
 		} else {
 			out.Blocks = l
 		}
+	}
+	requests, err := a.store.RequestsTo(me, 0, 0)
+	if err != nil {
+		return fmt.Errorf("api: requests: %w", err)
+	}
+	asked := make([][2]uint64, len(requests)) // whose, and how many
+	for i := range requests {
+		peer := requests[i].Key.Peer(me)
+		asked[i] = [2]uint64{uint64(peer), uint64(requests[i].Side(peer).Requests)}
+	}
+	if n := len(asked); changed(6, asked) {
+		out.Requests = &n
 	}
 	settings, err := a.settingsOf(me)
 	if err != nil {
@@ -185,7 +192,7 @@ func (l *listed) state(mark store.Seq) [syncState]byte {
 	if l.last != nil {
 		last = l.last.Seq
 	}
-	return stateHash([]any{l.seen, last, l.Title, l.Me.Role, l.Members.Active, min(mark, l.seen), l.hidden(), l.Me.Deleted,
+	return stateHash([]any{l.seen, last, l.Title, l.Me.Role, l.active(), min(mark, l.seen), l.hidden(), l.Me.Deleted,
 		l.muted != nil, mutedOr(l.muted)})
 }
 

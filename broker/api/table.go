@@ -9,6 +9,7 @@ func userOperations() []operation {
 		signUpOperations(),
 		contactOperations(),
 		discoveryOperations(),
+		requestOperations(),
 		roomOperations(),
 		messageOperations(),
 		settingsOperations(),
@@ -37,12 +38,12 @@ func accountOperations() []operation {
 // contactOperations are those on friends and blocks.
 func contactOperations() []operation {
 	return []operation{
-		changing(op("contact.add", "Add a friend", "One direction: the user becomes a friend of the asking one, may write to it and invite it. To write to the user, the user must have the asking one as a friend. The own devices get a notice, as after every change of this list.", (*API).contactAdd)),
-		changing(op("contact.remove", "Remove a friend", "One direction. Rooms stay as they are.", (*API).contactRemove)),
+		changing(op("contact.add", "Add a friend", "One direction: the user becomes a friend of the asking one, and may write to it and invite it without being a stranger. What waits from it in the request box is accepted. The own devices get a notice, as after every change of this list.", (*API).contactAdd)),
+		changing(op("contact.remove", "Remove a friend", "One direction. Rooms stay as they are. The user is a stranger again, whatever was written to it before.", (*API).contactRemove)),
 		changing(op("contact.set", "Mark a friend", "As a favourite. The own devices get a notice.", (*API).contactSet)),
 		op("contact.list", "List friends", "Those whom the asking user has added, in pages; or, with since, what has changed of them: who is new, renamed, marked, or gone.", (*API).contactList),
-		changing(op("block.set", "Block or unblock a user", "A blocked user does not notice: its messages look sent and are never shown. The own devices get a notice.", (*API).blockSet)),
-		op("block.list", "List blocked users", "Those whom the asking user blocks.", (*API).blockList),
+		changing(op("block.set", "Block or unblock a user", "A blocked user does not notice: its messages look sent and are never shown, also not after unblocking. Its requests are declined. The own devices get a notice.", (*API).blockSet)),
+		op("block.list", "List blocked users", "Those whom the asking user blocks, with the level. Declined message requests are not listed.", (*API).blockList),
 	}
 }
 

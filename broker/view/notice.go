@@ -14,6 +14,7 @@ const (
 	NoticeProfile  = "profile"        // the user's own profile changed
 	NoticeFriends  = "friends"        // the user's list of friends changed; Who, where it was one of them
 	NoticeMute     = "mute"           // the user muted or unmuted Room, or the conversation with Who
+	NoticeRequests = "requests"       // the user's request box changed: something was accepted or declined
 	NoticeQuiet    = "quiet"          // the user's quiet hours changed
 	NoticeSignIn   = "sign_in"        // Device wants to sign in with the account's number and waits for an answer
 	NoticeLocked   = "locked"         // the account's number went to another account; it cannot log in for a while

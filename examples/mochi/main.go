@@ -67,7 +67,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err := server.AddHook(new(mochihook.Hook), &mochihook.Options{
 		Server:        server,
 		Authenticator: auth,
-		Access:        hooks.NewAccess(st, st),
+		Access:        hooks.NewAccess(st, hooks.AccessConfig{}),
 		Accounts:      st,
 	}); err != nil {
 		return err

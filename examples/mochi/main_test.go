@@ -102,7 +102,7 @@ func TestChatWithARealClient(t *testing.T) {
 			t.Fatalf("%s did not arrive", want)
 		}
 	}
-	if code, reason := publish("user/carol/text", "hello"); code != 0x87 || !strings.Contains(reason, "friends") {
+	if code, reason := publish("user/carol/text", "hello"); code != 0x87 || !strings.Contains(reason, "reach") {
 		t.Errorf("to a stranger: %#x %q", code, reason)
 	}
 	if code, _ := publish("user/bob/text", "still connected"); code != 0 {

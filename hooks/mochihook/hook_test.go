@@ -28,6 +28,8 @@ type town struct {
 	blocks  map[[2]store.AccountID]bool
 	devices map[store.DeviceID]store.Device
 	room    *store.Membership
+
+	store.Tables // for the methods that nobody calls
 }
 
 const stranger = "mallory"
@@ -93,14 +95,25 @@ func (w *town) PutDevice(_ context.Context, d store.Device, _ int) error {
 	w.devices[d.ID] = d
 	return nil
 }
-func (w *town) HasEdge(kind store.Edge, from, to store.AccountID) (bool, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if kind == store.EdgeBlock {
-		return w.blocks[[2]store.AccountID{from, to}], nil
-	}
+func (w *town) HasEdge(_ store.Edge, from, to store.AccountID) (bool, error) {
 	return from != w.id(stranger) && to != w.id(stranger), nil
 }
+
+// Row has the blocks, and that nobody takes messages of strangers.
+func (w *town) Row(t store.Table, o store.Owner, key string) (store.Row, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := store.Row{Owner: o, Key: key}
+	switch {
+	case t == "user.settings":
+		r.Version, r.Value = 1, []byte(`{"strangers":"closed"}`)
+	case t == "user.relation" && w.blocks[[2]store.AccountID{store.AccountID(o.Number()), store.AccountID(store.NumberOf(key))}]:
+		r.Version, r.Value = 1, []byte(`{"block":1,"friend":true}`)
+	}
+	return r, nil
+}
+func (w *town) Update(context.Context, store.Update) error { return nil }
+func (w *town) Standing(store.LogID) (store.Marks, error)  { return store.Marks{}, nil }
 func (w *town) Find(key store.Key) (store.LogInfo, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -126,7 +139,7 @@ func serve(t *testing.T, w *town, change func(*Options), after ...mqtt.Hook) str
 	if err != nil {
 		t.Fatal(err)
 	}
-	opt := &Options{Server: server, Authenticator: auth, Access: hooks.NewAccess(w, w), Accounts: w}
+	opt := &Options{Server: server, Authenticator: auth, Access: hooks.NewAccess(w, hooks.AccessConfig{}), Accounts: w}
 	if change != nil {
 		change(opt)
 	}
@@ -280,8 +293,8 @@ func TestRefusals(t *testing.T) {
 		code byte
 		body string
 	}{
-		"user/mallory/json": {0x87, `{"code":403,"error":"not_friend","retry_ms":0,"text":"this user is not among your friends"}`},
-		"user/nobody/json":  {0x87, `{"code":403,"error":"not_friend","retry_ms":0,"text":"this user is not among your friends"}`},
+		"user/mallory/json": {0x87, `{"code":403,"error":"unreachable","retry_ms":0,"text":"you cannot reach this user or room"}`},
+		"user/nobody/json":  {0x87, `{"code":403,"error":"unreachable","retry_ms":0,"text":"you cannot reach this user or room"}`},
 		"room/nowhere/text": {0x87, `{"code":403,"error":"not_member","retry_ms":0,"text":"not a member"}`},
 		"user/bob/line":     {0x90, `{"code":400,"error":"topic","retry_ms":0,"text":"\"user/bob/line\": line is for receiving; publish as text, json or cbor"}`},
 		"reply/1":           {0x90, `{"code":400,"error":"topic","retry_ms":0,"text":"\"reply/1\" is written by the server only"}`},

@@ -10,7 +10,6 @@ import (
 
 	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/store"
-	"github.com/hwangso/hwangso/store/policy"
 )
 
 // OnPublish decides about a message and publishes it into the namespaces of its receivers. To mochi every message ends
@@ -60,7 +59,7 @@ func (h *Hook) publish(s *session, t hooks.Topic, pk packets.Packet) error {
 			return err
 		}
 	}
-	if g.Outcome == policy.Shadow {
+	if !g.Delivers() { // there is no request box here
 		return nil
 	}
 	t.Name = s.id.Name

@@ -458,8 +458,8 @@ func (l *logs) publishLog(it *item, entries []store.Entry) []store.Entry {
 	}
 	switch it.typ {
 	case typeCreate:
-		for i := range it.full.members.Members {
-			l.refs.add(it.full.members.Members[i].Account, st.id)
+		for _, a := range it.full.refs() {
+			l.refs.add(a, st.id)
 		}
 	case typeMark:
 		e.Mark = &store.Mark{Log: st.id, Account: it.sender, Seq: it.seq}

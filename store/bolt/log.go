@@ -238,17 +238,46 @@ const (
 )
 
 // LogsOf implements store.Log.
-func (l *logs) LogsOf(a store.AccountID, after store.LogID, limit int) ([]store.LogRef, error) {
+func (l *logs) LogsOf(a store.AccountID, after store.LogID, limit int) (out []store.LogRef, err error) {
+	err = l.eachRef(a, after, limit, func(info store.LogInfo) bool {
+		m := info.Members.Find(a)
+		if m != nil {
+			out = append(out, store.LogRef{LogInfo: info, Me: *m})
+		}
+		return m != nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// RequestsTo implements store.Log.
+func (l *logs) RequestsTo(a store.AccountID, after store.LogID, limit int) (out []store.LogInfo, err error) {
+	err = l.eachRef(a, after, limit, func(info store.LogInfo) bool {
+		waits := info.Key.Kind == store.LogPair && info.Side(info.Key.Peer(a)).Requests > 0
+		if waits {
+			out = append(out, info)
+		}
+		return waits
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// eachRef visits the logs of an account after one, until visit has taken as many as the limit (0: the default).
+func (l *logs) eachRef(a store.AccountID, after store.LogID, limit int, visit func(store.LogInfo) (taken bool)) error {
 	if limit <= 0 {
 		limit = refsDefault
 	}
-	var out []store.LogRef
-	for len(out) < limit {
-		step := min(refsStep, limit-len(out))
+	for taken := 0; taken < limit; {
+		step := min(refsStep, limit-taken)
 		fresh := l.refs.after(a, after, step) // before the index: a checkpoint moves them there
 		ids, err := l.ix.refs(a, after, step)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		ids = append(ids, fresh...)
 		slices.Sort(ids)
@@ -257,10 +286,10 @@ func (l *logs) LogsOf(a store.AccountID, after store.LogID, limit int) ([]store.
 		for _, id := range ids {
 			info, err := l.states.glance(id)
 			if err != nil {
-				return nil, err
+				return err
 			}
-			if m := info.Members.Find(a); m != nil {
-				out = append(out, store.LogRef{LogInfo: info, Me: *m})
+			if visit(info) {
+				taken++
 			}
 			after = id
 		}
@@ -268,7 +297,7 @@ func (l *logs) LogsOf(a store.AccountID, after store.LogID, limit int) ([]store.
 			break
 		}
 	}
-	return out, nil
+	return nil
 }
 
 // glance is a snapshot that leaves the log where it is: lists must not push what is in use out of memory.

@@ -158,12 +158,26 @@ func (st *logState) applyFull(f *fullState, pos journal.Position) {
 	}
 	st.headTime = max(st.headTime, f.headTime)
 	st.fresh.created, st.fresh.members, st.fresh.marks = true, true, true
-	for i := range f.members.Members {
-		st.fresh.refs = append(st.fresh.refs, f.members.Members[i].Account)
-	}
+	st.fresh.refs = append(st.fresh.refs, f.refs()...)
 	st.members = f.members
 	st.marks = slices.Clone(f.marks)
 	st.full = pos
+}
+
+// refs are the accounts under which the log is found: its members, and both users of a pair, since requests may wait for
+// one who is no member yet.
+func (f *fullState) refs() []store.AccountID {
+	if f.key.Kind == store.LogPair {
+		if f.key.A == f.key.B {
+			return []store.AccountID{f.key.A}
+		}
+		return []store.AccountID{f.key.A, f.key.B}
+	}
+	out := make([]store.AccountID, len(f.members.Members))
+	for i := range out {
+		out[i] = f.members.Members[i].Account
+	}
+	return out
 }
 
 // skipTo forgets positions so that the tail continues after head, all before being removed by retention.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"hash/maphash"
 	"time"
 
 	"github.com/hwangso/hwangso/store"
@@ -21,6 +22,8 @@ type Store interface {
 type Graph struct {
 	store Store
 	now   func() time.Time
+	turns [64]chan struct{} // changes of one row take turns: without, many at once would lose too many races
+	seed  maphash.Seed
 }
 
 // New returns the graph in a store. now is the clock; nil is time.Now.
@@ -28,10 +31,29 @@ func New(s Store, now func() time.Time) *Graph {
 	if now == nil {
 		now = time.Now
 	}
-	return &Graph{s, now}
+	g := &Graph{store: s, now: now, seed: maphash.MakeSeed()}
+	for i := range g.turns {
+		g.turns[i] = make(chan struct{}, 1)
+	}
+	return g
 }
 
-// races is how often a change that lost against another one is tried again.
+// turn waits until no other change of a row is under way here, and returns what ends the turn.
+func (g *Graph) turn(ctx context.Context, o store.Owner, key string) (end func(), err error) {
+	var h maphash.Hash
+	h.SetSeed(g.seed)
+	h.WriteString(string(o))
+	h.WriteString(key)
+	c := g.turns[h.Sum64()%uint64(len(g.turns))]
+	select {
+	case c <- struct{}{}:
+		return func() { <-c }, nil
+	case <-ctx.Done():
+		return nil, &store.Error{Code: store.CodeUnavailable, Text: "too much at once", Retry: time.Second, Err: ctx.Err()}
+	}
+}
+
+// races is how often a change that lost against another process is tried again.
 const races = 16
 
 // change reads a row, lets fn change what it says, and stores it unless somebody else was faster; then it begins again.
@@ -39,6 +61,11 @@ const races = 16
 // saying nothing has no row.
 func change[T any](ctx context.Context, g *Graph, t store.Table, o store.Owner, key string, empty func(*T) bool,
 	fn func(*T) ([]store.EdgePut, error)) error {
+	end, err := g.turn(ctx, o, key)
+	if err != nil {
+		return err
+	}
+	defer end()
 	for try := 0; ; try++ {
 		r, err := g.store.Row(t, o, key)
 		if err != nil {

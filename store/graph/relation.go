@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/hwangso/hwangso/store"
 )
@@ -47,8 +48,25 @@ type Relation struct {
 	Friend    bool       `json:"friend,omitempty"`    // while blocked: whether the other was a friend when the block began
 	Mark      store.Seq  `json:"mark,omitempty"`      // while blocked: the owner's read mark of the pair when the block began
 	Barrier   int64      `json:"barrier,omitempty"`   // Unix milliseconds: what the owner wrote to the other before does not count as an answer
+	Accepted  int64      `json:"accepted,omitempty"`  // Unix milliseconds: when the owner took up what the other had asked; counts as an answer
 	Favourite bool       `json:"favourite,omitempty"` // of a friend
 }
+
+// AnswerLasts is how long an answer opens the way back without a further message.
+const AnswerLasts = 180 * 24 * time.Hour
+
+// Answered reports whether what the owner wrote to the other still opens the way back: the owner has written, or
+// accepted a request, not longer ago than AnswerLasts, and after it last removed, declined or unblocked the other, or
+// closed its door to strangers. wrote is the time (Unix milliseconds) of the owner's newest message to the other, 0 for
+// none; s are the owner's settings.
+func (r *Relation) Answered(wrote int64, s *Settings, now time.Time) bool {
+	newest := max(wrote, r.Accepted)
+	return newest != 0 && newest > max(r.Barrier, s.Closed) && now.UnixMilli()-newest < AnswerLasts.Milliseconds()
+}
+
+// Refuses reports whether the owner has blocked the other knowingly: then it may not write to it either. The quiet block
+// of a declined request does not count: whoever writes to somebody it declined takes that back.
+func (r *Relation) Refuses() bool { return r.Block != BlockNone && !r.Quiet }
 
 // BlockedAt reports whether the other was blocked at a moment of server time (Unix milliseconds).
 func (r *Relation) BlockedAt(t int64) bool {
@@ -93,7 +111,8 @@ func (g *Graph) ChangeRelation(ctx context.Context, of, to store.AccountID, fn f
 }
 
 func (r *Relation) empty() bool {
-	return r.Block == BlockNone && !r.Quiet && len(r.Blocked) == 0 && !r.Friend && r.Mark == 0 && r.Barrier == 0 && !r.Favourite
+	return r.Block == BlockNone && !r.Quiet && len(r.Blocked) == 0 && !r.Friend && r.Mark == 0 && r.Barrier == 0 && r.Accepted == 0 &&
+		!r.Favourite
 }
 
 // SetBlock blocks (or with BlockNone unblocks) a user. The block freezes what the other side can ask about: the friend
@@ -124,15 +143,35 @@ func (g *Graph) SetBlock(ctx context.Context, of, to store.AccountID, level Bloc
 				r.Blocked = append([]Interval{{r.Blocked[0].From, r.Blocked[1].To}}, r.Blocked[2:]...)
 			}
 		case level == BlockNone:
-			r.Friend, r.Mark, r.Barrier = false, 0, now
-			r.Blocked = slices.Clone(r.Blocked)
-			if n := len(r.Blocked); n > 0 && r.Blocked[n-1].To == 0 {
-				r.Blocked[n-1].To = now
-			}
+			r.unblock(now)
+			r.Barrier = now
 		}
 		return []store.EdgePut{{Kind: store.EdgeBlock, To: to, On: level != BlockNone, Limit: limit}}, nil
 	})
 	return changed && err == nil, err
+}
+
+// unblock ends a block and sets free what it froze.
+func (r *Relation) unblock(now int64) {
+	r.Block, r.Quiet, r.Friend, r.Mark = BlockNone, false, false, 0
+	r.Blocked = slices.Clone(r.Blocked)
+	if n := len(r.Blocked); n > 0 && r.Blocked[n-1].To == 0 {
+		r.Blocked[n-1].To = now
+	}
+}
+
+// Accept takes up what another user has asked: from now on that counts as an answer. A quiet block ends with it, without
+// a barrier; one that the owner knows of stays.
+func (g *Graph) Accept(ctx context.Context, of, to store.AccountID) error {
+	return g.ChangeRelation(ctx, of, to, func(r *Relation) ([]store.EdgePut, error) {
+		now := g.now().UnixMilli()
+		r.Accepted = max(now, r.Barrier+1)
+		if !r.Quiet {
+			return nil, nil
+		}
+		r.unblock(now)
+		return []store.EdgePut{{Kind: store.EdgeBlock, To: to, On: false}}, nil
+	})
 }
 
 // markOf is a user's read mark in its conversation with another one, 0 without one.
@@ -148,8 +187,9 @@ func (g *Graph) markOf(of, to store.AccountID) (store.Seq, error) {
 	return marks.Of(of), err
 }
 
-// SetFriend makes a user a friend, or ends it: then what was written to it does not count as an answer any more. limit
-// bounds the friends of a user, 0: none. changed tells whether anything moved.
+// SetFriend makes a user a friend, or ends it: then what was written to it does not count as an answer any more. While
+// the user is blocked neither shows to it: its answers are those of the block's begin. A friend is not declined any more:
+// a quiet block ends. limit bounds the friends of a user, 0: none. changed tells whether anything moved.
 func (g *Graph) SetFriend(ctx context.Context, of, to store.AccountID, on bool, limit int) (changed bool, err error) {
 	err = g.ChangeRelation(ctx, of, to, func(r *Relation) ([]store.EdgePut, error) {
 		has, err := g.store.HasEdge(store.EdgeFriend, of, to)
@@ -159,16 +199,23 @@ func (g *Graph) SetFriend(ctx context.Context, of, to store.AccountID, on bool, 
 		if changed = has != on; !changed {
 			return nil, nil
 		}
-		if !on {
-			r.Barrier, r.Favourite = g.now().UnixMilli(), false
+		edges := []store.EdgePut{{Kind: store.EdgeFriend, To: to, On: on, Limit: limit}}
+		switch now := g.now().UnixMilli(); {
+		case !on:
+			r.Favourite = false
+			if r.Block == BlockNone { // unblocking is a barrier of its own
+				r.Barrier = now
+			}
+		case r.Quiet:
+			r.unblock(now)
+			edges = append(edges, store.EdgePut{Kind: store.EdgeBlock, To: to, On: false})
 		}
-		return []store.EdgePut{{Kind: store.EdgeFriend, To: to, On: on, Limit: limit}}, nil
+		return edges, nil
 	})
 	return changed && err == nil, err
 }
 
-// HasFriend reports whether a user has another one as a friend, as the other one may know it: while it is blocked, as it
-// was when the block began.
+// HasFriend reports whether a user has another one as a friend, as the other one may know it.
 func (g *Graph) HasFriend(of, to store.AccountID) (bool, error) {
 	friend, err := g.store.HasEdge(store.EdgeFriend, of, to)
 	if err != nil {
@@ -178,8 +225,14 @@ func (g *Graph) HasFriend(of, to store.AccountID) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	return r.KnowsAsFriend(friend), nil
+}
+
+// KnowsAsFriend is whether the owner has the other as a friend, as the other may know it: while it is blocked, as it was
+// when the block began. friend is the edge as it is.
+func (r *Relation) KnowsAsFriend(friend bool) bool {
 	if r.Block != BlockNone {
-		return r.Friend, nil
+		return r.Friend
 	}
-	return friend, nil
+	return friend
 }

@@ -183,6 +183,61 @@ func TestUnknownWordsCloseRatherThanOpen(t *testing.T) {
 	}
 }
 
+// What spends is exactly what an empty budget would refuse.
+func TestSpends(t *testing.T) {
+	eachRow(t, func(table string, r row, _ string) {
+		if table != "T1_send_1to1" {
+			return
+		}
+		f := r.send()
+		f.Budget = false
+		without := Send(f)
+		f.Budget = true
+		with := Send(f)
+		if f.Spends() != (without != with) {
+			t.Errorf("%+v spends %v; with a budget %s, without %s", f, f.Spends(), with, without)
+		}
+	})
+}
+
+func TestWithinAConversation(t *testing.T) {
+	eachRow(t, func(table string, r row, _ string) {
+		if table != "T1_send_1to1" {
+			return
+		}
+		f := r.send()
+		for _, open := range []bool{false, true} {
+			for _, self := range []bool{false, true} {
+				act, read := ActPair(open, self, f), ReadPair(open, f.AState)
+				wantAct, wantRead := Shadow, Deliver
+				known := f.BHasA || f.BReplied
+				switch {
+				case f.AState == store.AccountSuspended:
+					wantAct, wantRead = DenySuspended, DenySuspended
+				case self && open:
+					wantAct = Deliver
+				case !self && f.ABlocksB:
+					wantAct = DenyYouBlocked
+				case !open, !self && !f.BExists, !self && !known && f.BPolicy == StrangersClosed:
+					wantAct = DenyUnreachable
+				case f.BBlocksA == BlockNone && !known && f.BPolicy == StrangersRequest:
+					wantAct = Request
+				case f.BBlocksA == BlockNone && !known && f.BPolicy == StrangersWarn:
+					wantAct = DeliverWarn
+				case f.BBlocksA == BlockNone:
+					wantAct = Deliver
+				}
+				if !open && f.AState != store.AccountSuspended {
+					wantRead = DenyUnreachable
+				}
+				if act != wantAct || read != wantRead {
+					t.Errorf("open %v, self %v, %+v: act %s, want %s; read %s, want %s", open, self, f, act, wantAct, read, wantRead)
+				}
+			}
+		}
+	})
+}
+
 func TestWriteRoom(t *testing.T) {
 	for _, state := range states {
 		for _, role := range []store.Role{store.RoleNone, store.RoleMember, store.RoleModerator, store.RoleOwner} {

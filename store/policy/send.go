@@ -46,6 +46,12 @@ type SendFacts struct {
 	BBlocksA    Block
 }
 
+// Spends reports whether trying to write takes from A's budget for strangers, whatever becomes of it: B does not know A,
+// and A is not refused before the budget is looked at.
+func (f SendFacts) Spends() bool {
+	return !f.BHasA && !f.BReplied && f.AState == store.AccountOK && !f.ABlocksB
+}
+
 // Send decides whether A may write to B. The order is part of the rule:
 //
 //   - A's own standing and A's own block come first: they tell A nothing that A does not know.
