@@ -78,7 +78,7 @@ var graph = []arrows{
 		"finding contacts by number and users by name: rows and budgets, asked by the API alone"},
 	{"broker/openroom", []string{"store"}, []string{modText},
 		"what a nickname may be and how rooms are found, over texts alone: Unicode's tables come with it"},
-	{"broker", []string{"broker/view", "hooks", "hooks/limit", "store"}, []string{modPrometheus},
+	{"broker", []string{"broker/view", "hooks", "hooks/limit", "store", "store/graph"}, []string{modPrometheus},
 		"sessions and delivery without packets or files: the edge calls it, it calls contracts"},
 	{"broker/files", []string{"broker", "broker/view", "hooks", "store"}, []string{modPrometheus, modMinio, modImage},
 		"photos and documents behind signed addresses: a reader of the journal like others, and the one place that names S3; its tests send through a broker"},

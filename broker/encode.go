@@ -41,7 +41,7 @@ func (b *Broker) shared(r *store.Record, cbor bool) view.Shared {
 		return *s
 	}
 	var s view.Shared
-	env := view.Env{Epoch: b.store.Epoch(), Names: b}
+	env := b.EnvOf(r.Log)
 	if cbor {
 		s = view.CBOR(r, env)
 	} else {
@@ -71,9 +71,9 @@ func (s *Session) encode(dst []byte, f *feed, rt *route, r *store.Record, page *
 	}
 	switch v {
 	case hooks.Text:
-		return view.Text(dst, r, s.lang, s.b)
+		return view.Text(dst, r, s.lang, s.b.NamesOf(r.Log))
 	case hooks.Line:
-		return view.Line(dst, r, s.lang, s.b, view.Own{Viewer: s.id.Account})
+		return view.Line(dst, r, s.lang, s.b.NamesOf(r.Log), view.Own{Viewer: s.id.Account})
 	case hooks.CBOR:
 		return s.b.shared(r, true).Append(dst, s.receiver(r, page))
 	}

@@ -222,6 +222,11 @@ func (b *Broker) publish(id hooks.Identity, t hooks.Topic, cid string, p Publica
 			}
 		}
 	}
+	if grant.Slow > 0 {
+		if err := b.access.Pace(id.Account, grant, cid); err != nil {
+			return nil, err
+		}
+	}
 	b.metrics.published.Inc()
 	b.bulk.chat.Add(1)
 	return b.store.Append(d), nil
@@ -236,15 +241,15 @@ func (b *Broker) mentions(c view.Content, g hooks.Grant, me store.AccountID) err
 		if name == view.MentionAll {
 			continue
 		}
-		a, err := b.store.AccountByName(name)
-		if err != nil && store.CodeOf(err) != store.CodeNotFound {
+		a, err := b.named(g, name)
+		if err != nil {
 			return err
 		}
-		in := g.Log.Members.Role(a.ID) != store.RoleNone
+		in := g.Log.Members.Role(a) != store.RoleNone
 		if g.Key.Kind == store.LogPair { // whether the other side is listed yet must not show
-			in = a.ID == g.Key.A || a.ID == g.Key.B
+			in = a != 0 && (a == g.Key.A || a == g.Key.B)
 		}
-		if err != nil || !in {
+		if !in {
 			return store.Bad("only members of the conversation can be mentioned; " + name + " is none")
 		}
 	}
@@ -320,6 +325,10 @@ func (b *Broker) typing(id hooks.Identity, g hooks.Grant) {
 	if !b.typists.due(typist{g.Log.ID, id.Account}, b.now()) {
 		return
 	}
+	typist := b.NamesOf(g.Log.ID).Name(id.Account)
+	if typist == "" {
+		return
+	}
 	for i := range g.Log.Members.Members {
 		m := &g.Log.Members.Members[i]
 		if m.Role == store.RoleNone || m.Account == id.Account {
@@ -333,7 +342,7 @@ func (b *Broker) typing(id hooks.Identity, g hooks.Grant) {
 		if !ok {
 			continue
 		}
-		t.Act, t.Sub = hooks.Typing, id.Name
+		t.Act, t.Sub = hooks.Typing, typist
 		topic := t.String()
 		for _, s := range sessions {
 			s.tellTyping(topic)

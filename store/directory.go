@@ -16,7 +16,7 @@ const (
 // the change, so that concurrent calls cannot exceed them.
 type Directory interface {
 	// CreateAccount stores a new account and returns it with its number and its name in lower case; CodeConflict if the
-	// name is taken, CodeBad if it is not [A-Za-z0-9._~-]{1,64}.
+	// name is taken, CodeBad if it is not [A-Za-z0-9._~-]{1,64} or begins with "~", as open rooms' own ids of members do.
 	CreateAccount(ctx context.Context, a Account) (Account, error)
 	// SetAccount replaces Display, Status, Language and State of an account; CodeNotFound if there is none.
 	SetAccount(ctx context.Context, a Account) error

@@ -15,6 +15,7 @@ import (
 	"github.com/hwangso/hwangso/broker"
 	"github.com/hwangso/hwangso/broker/discovery"
 	"github.com/hwangso/hwangso/broker/files"
+	"github.com/hwangso/hwangso/broker/openroom"
 	"github.com/hwangso/hwangso/broker/signup"
 	"github.com/hwangso/hwangso/broker/view"
 	"github.com/hwangso/hwangso/hooks"
@@ -137,6 +138,8 @@ type API struct {
 	busy      busy
 	turns     turns
 
+	rooms openRooms // found by open.search
+
 	draining atomic.Bool
 	signIns  chan hooks.Identity // at most 1,024: a further one is counted and not told
 	life     context.Context     // ends with Close
@@ -166,6 +169,7 @@ func New(cfg Config) (*API, error) {
 		started: cfg.Now(), users: byName(userOperations()), operators: byName(operatorOperations()),
 		signIns: make(chan hooks.Identity, 1024),
 	}
+	a.rooms.Index = openroom.New()
 	a.set.Store(&cfg.Limits)
 	a.flights.by = make(map[flightKey]*flight)
 	a.busy.by = make(map[store.AccountID]int)
@@ -188,6 +192,7 @@ func New(cfg Config) (*API, error) {
 		return nil, fmt.Errorf("api: %w", err)
 	}
 	a.wg.Go(func() { a.tellSignIns(ctx) })
+	a.wg.Go(func() { a.followRooms(ctx) })
 	return a, nil
 }
 

@@ -223,7 +223,7 @@ func (a *API) envelope(me store.AccountID, r *store.Record, marks store.Marks, b
 	if base+1 < r.Seq && base != noBase {
 		own.Withheld = store.Span{From: base + 1, To: r.Seq - 1}
 	}
-	s := view.JSON(r, view.Env{Epoch: a.store.Epoch(), Names: a.broker})
+	s := view.JSON(r, a.broker.EnvOf(r.Log))
 	return s.Append(make([]byte, 0, s.Len()+view.MaxOwn), own)
 }
 
@@ -244,6 +244,7 @@ type entry struct {
 	More    bool      `json:"unread_more,omitempty" doc:"There may be more unread than counted."`
 	Hidden  bool      `json:"hidden,omitempty" doc:"Left out of the list until the next message."`
 	Mute    *mute     `json:"mute,omitempty" doc:"Absent: the conversation rings."`
+	Me      *openMe   `json:"me,omitempty" doc:"In an open room: who this user is in it, told to nobody else."`
 	Last    Envelope  `json:"last,omitempty" doc:"The newest message among the newest records."`
 }
 
@@ -321,6 +322,11 @@ func (a *API) entry(me store.AccountID, l *listed) (entry, error) {
 		Hidden: l.hidden(), Mute: shownMute(l.muted)}
 	if l.Key.Kind == store.LogRoom {
 		e.Room = l.Key.Name
+		me, err := a.meIn(me, l.LogInfo)
+		if err != nil {
+			return e, err
+		}
+		e.Me = me
 	} else {
 		peer, err := a.store.Account(l.Key.Peer(me))
 		if err != nil {

@@ -39,6 +39,8 @@
 //
 //	who      how many                                  ended by
 //	notices  one per API: writes sign-in notices       Close
+//	rooms    one per API: loads the search over open   Close
+//	         rooms and follows the journal for it
 //
 // Requests run on the goroutine of their transport.
 package api

@@ -46,6 +46,13 @@ func (a *API) addMembers(ctx context.Context, c *caller, room string, users []st
 	if err != nil {
 		return nil, err
 	}
+	if r, err := a.graph.Room(info.ID); err != nil || r.Open {
+		done()
+		if err != nil {
+			return nil, fmt.Errorf("api: room: %w", err)
+		}
+		return nil, store.Bad("nobody is brought into an open room: tell its identifier, and open.join")
+	}
 	out := &roomInviteOut{Added: []string{}}
 	var added []store.AccountID
 	for _, n := range names {
@@ -184,28 +191,28 @@ func (a *API) roomRemove(ctx context.Context, c *caller, in *roomUsersIn) (*room
 
 // expel removes one member. Moderators remove members, the owner everybody else.
 func (a *API) expel(ctx context.Context, c *caller, info *store.LogInfo, n string) error {
-	u, err := a.store.AccountByName(n)
-	if err != nil && store.CodeOf(err) != store.CodeNotFound {
-		return fmt.Errorf("api: account: %w", err)
+	u, err := a.named(c, *info, n)
+	if err != nil {
+		return err
 	}
-	role := info.Members.Role(u.ID)
-	if err != nil || role == store.RoleNone {
+	role := info.Members.Role(u)
+	if role == store.RoleNone {
 		return errNoMember
 	}
 	if !c.id.Operator {
 		switch {
-		case u.ID == c.account.ID:
+		case u == c.account.ID:
 			return store.Forbidden(store.ReasonRole, "leave with room.leave")
 		case role >= info.Members.Role(c.account.ID):
 			return store.Forbidden(store.ReasonRole, "only somebody with a greater role removes this member")
 		}
 	}
 	if c.id.Operator {
-		if heir := successor(info.Members, u.ID); heir != 0 {
+		if heir := successor(info.Members, u); heir != 0 {
 			if err := a.change(ctx, c, info, store.Change{Kind: store.ChangeRole, Account: heir, Role: store.RoleOwner}, store.RoleNone); err != nil {
 				return err
 			}
 		}
 	}
-	return a.change(ctx, c, info, store.Change{Kind: store.ChangeRemove, Account: u.ID}, store.RoleModerator)
+	return a.change(ctx, c, info, store.Change{Kind: store.ChangeRemove, Account: u}, store.RoleModerator)
 }

@@ -136,6 +136,9 @@ func (a *API) change(ctx context.Context, c *caller, info *store.LogInfo, ch sto
 	if *info, err = a.store.Info(info.ID); err != nil {
 		return fmt.Errorf("api: info: %w", err)
 	}
+	if ch.Kind == store.ChangeLeave || ch.Kind == store.ChangeRemove {
+		return a.departed(ctx, info.ID, ch.Account)
+	}
 	return nil
 }
 
@@ -206,23 +209,23 @@ func (a *API) roomRole(ctx context.Context, c *caller, in *roomRoleIn) (*none, e
 	if !c.id.Operator && info.Members.Role(me) < store.RoleOwner {
 		return nil, store.Forbidden(store.ReasonRole, "only the owner gives roles")
 	}
-	u, err := a.store.AccountByName(n)
-	if err != nil && store.CodeOf(err) != store.CodeNotFound {
-		return nil, fmt.Errorf("api: account: %w", err)
+	u, err := a.named(c, info, n)
+	if err != nil {
+		return nil, err
 	}
-	now := info.Members.Role(u.ID)
+	now := info.Members.Role(u)
 	switch {
-	case err != nil || now == store.RoleNone:
+	case now == store.RoleNone:
 		return nil, errNoMember
-	case now != role && u.ID == me:
+	case now != role && u == me:
 		return nil, store.Bad("an owner makes somebody else owner, or leaves")
 	case now != role:
-		if err := a.change(ctx, c, &info, store.Change{Kind: store.ChangeRole, Account: u.ID, Role: role}, store.RoleOwner); err != nil {
+		if err := a.change(ctx, c, &info, store.Change{Kind: store.ChangeRole, Account: u, Role: role}, store.RoleOwner); err != nil {
 			return nil, err
 		}
 	}
-	if role == store.RoleOwner && u.ID != me {
-		return &none{}, a.soleOwner(ctx, c, &info, u.ID)
+	if role == store.RoleOwner && u != me {
+		return &none{}, a.soleOwner(ctx, c, &info, u)
 	}
 	return &none{}, nil
 }
@@ -280,9 +283,11 @@ type roomMembersIn struct {
 }
 
 type member struct {
-	Name    string `json:"name"`
-	Display string `json:"display"`
+	Name    string `json:"name" doc:"In an open room the room's own id of the member."`
+	Display string `json:"display" doc:"In an open room the nickname."`
 	Role    string `json:"role"`
+	Picture string `json:"picture,omitempty" doc:"In an open room: the identifier of a file."`
+	Account string `json:"account,omitempty" doc:"Whose account it is: told to operators alone, of open rooms."`
 }
 
 type roomMembersOut struct {
@@ -313,11 +318,15 @@ func (a *API) roomMembers(_ context.Context, c *caller, in *roomMembersIn) (*roo
 			return nil, err
 		}
 	}
-	return a.members(info, after, limit)
+	return a.members(c, info, after, limit)
 }
 
-// members lists a room's members by name.
-func (a *API) members(info store.LogInfo, after string, limit int) (*roomMembersOut, error) {
+// members lists a room's members by name: in an open room by the room's own ids, which follow no order of accounts.
+func (a *API) members(c *caller, info store.LogInfo, after string, limit int) (*roomMembersOut, error) {
+	room, err := a.graph.Room(info.ID)
+	if err != nil {
+		return nil, fmt.Errorf("api: room: %w", err)
+	}
 	out := &roomMembersOut{Members: []member{}, Count: info.Members.Active}
 	var all []member
 	for i := range info.Members.Members {
@@ -332,8 +341,19 @@ func (a *API) members(info store.LogInfo, after string, limit int) (*roomMembers
 		if err != nil {
 			return nil, fmt.Errorf("api: account: %w", err)
 		}
-		if strings.Compare(u.Name, after) > 0 {
-			all = append(all, member{u.Name, u.Shown(), m.Role.String()})
+		shown := member{Name: u.Name, Display: u.Shown(), Role: m.Role.String()}
+		if room.Open {
+			r, err := a.graph.RoomMember(info.ID, m.Account)
+			if err != nil {
+				return nil, fmt.Errorf("api: member: %w", err)
+			}
+			shown.Name, shown.Display, shown.Picture = r.ID, r.Nick, r.Picture
+			if c.id.Operator {
+				shown.Account = u.Name
+			}
+		}
+		if strings.Compare(shown.Name, after) > 0 {
+			all = append(all, shown)
 		}
 	}
 	sortMembers(all)

@@ -15,6 +15,7 @@ func userOperations() []operation {
 		settingsOperations(),
 		fileOperations(),
 		pollOperations(),
+		openOperations(),
 	)
 }
 

@@ -56,6 +56,12 @@
 //	removed  who was removed by f
 //	role     who has role now: member, moderator or owner
 //	title    the title is now title, which may be ""
+//	locked   only moderators and the owner write now; unlocked ends it
+//	slow     a member writes once in at seconds now; without at: as it likes
+//	muted    who may not write, until at (Unix milliseconds; absent: without end); unmuted ends it
+//
+// In an open room f, who and m are the room's own ids of members, "~" and 16 letters; the line and text views show their
+// nicknames. i is told to the sender alone.
 //
 // A notice to one user's devices has kind notice, and op is one of the constants Notice…: see Notice.
 //

@@ -36,10 +36,21 @@ type Names interface {
 	Name(store.AccountID) string
 }
 
+// Nicknames are Names that differ from what is shown to people: the text and line views show the nickname instead. ""
+// is nobody's.
+type Nicknames interface {
+	Names
+	Nickname(store.AccountID) string
+}
+
 // Env is what all envelopes of a server have in common.
 type Env struct {
 	Epoch store.Epoch // the store's epoch; 0 and 1 are not written
 	Names Names
+
+	// Private leaves the sender's own id of the message out for everybody but the sender: what a program makes of its
+	// messages' ids may tell it apart from others.
+	Private bool
 }
 
 // Own is what only one receiver's envelope says.
@@ -59,6 +70,8 @@ type Shared struct {
 	buf    []byte // JSON: from the opening brace on, without the closing one. CBOR: the pairs without the map's head
 	cut    int    // the receiver's keys stand before buf[cut:], which holds the greater keys
 	pairs  int    // CBOR: pairs in buf
+	cid    []byte // the pair of the cid, for the sender alone; nil: it is in buf, or there is none
+	cidAt  int    // where in buf it belongs
 	json   bool
 	warn   bool
 	sender store.AccountID
@@ -68,7 +81,7 @@ type Shared struct {
 const MaxOwn = 100
 
 // Len is the length of the shared part in bytes. An envelope is longer by at most MaxOwn.
-func (s Shared) Len() int { return len(s.buf) }
+func (s Shared) Len() int { return len(s.buf) + len(s.cid) }
 
 // JSON encodes the shared part of a record's envelope as JSON.
 func JSON(r *store.Record, env Env) Shared {
@@ -82,9 +95,14 @@ func JSON(r *store.Record, env Env) Shared {
 	if r.Time != 0 {
 		b = strconv.AppendInt(append(b, `,"t":`...), r.Time, 10)
 	}
+	s.cidAt = len(b)
 	if r.CID != "" {
-		b = append(b, `,"i":"`...)
-		b = append(appendCID(b, r.CID), '"')
+		cid := append(appendCID([]byte(`,"i":"`), r.CID), '"')
+		if env.Private {
+			s.cid = cid
+		} else {
+			b = append(b, cid...)
+		}
 	}
 	if !gone(r) {
 		if len(r.Text) > 0 {
@@ -134,13 +152,19 @@ func CBOR(r *store.Record, env Env) Shared {
 		b = appendHead(append(b, keyTime), majorUint, uint64(r.Time))
 		s.pairs++
 	}
+	s.cidAt = len(b)
 	if r.CID != "" {
 		n := len(r.CID)
 		if !hooks.ValidCID(r.CID) {
 			n = base64.RawURLEncoding.EncodedLen(n)
 		}
-		b = appendCID(appendHead(append(b, keyCID), majorText, uint64(n)), r.CID)
-		s.pairs++
+		cid := appendCID(appendHead([]byte{keyCID}, majorText, uint64(n)), r.CID)
+		if env.Private {
+			s.cid = cid
+		} else {
+			b = append(b, cid...)
+			s.pairs++
+		}
 	}
 	if !gone(r) {
 		if len(r.Text) > 0 {
@@ -180,8 +204,12 @@ func CBOR(r *store.Record, env Env) Shared {
 // Append appends the envelope for one receiver.
 func (s Shared) Append(dst []byte, own Own) []byte {
 	warn := s.warn && own.Viewer != s.sender
+	var cid []byte
+	if len(s.cid) > 0 && own.Viewer == s.sender {
+		cid = s.cid
+	}
 	if s.json {
-		dst = append(dst, s.buf[:s.cut]...)
+		dst = s.appendBegin(dst, cid)
 		if warn {
 			dst = append(dst, `,"w":true`...)
 		}
@@ -196,6 +224,9 @@ func (s Shared) Append(dst []byte, own Own) []byte {
 		return append(append(dst, s.buf[s.cut:]...), '}')
 	}
 	n := s.pairs
+	if cid != nil {
+		n++
+	}
 	if warn {
 		n++
 	}
@@ -205,7 +236,7 @@ func (s Shared) Append(dst []byte, own Own) []byte {
 	if own.Withheld.From > 0 {
 		n++
 	}
-	dst = append(appendHead(dst, majorMap, uint64(n)), s.buf[:s.cut]...)
+	dst = s.appendBegin(appendHead(dst, majorMap, uint64(n)), cid)
 	if warn {
 		dst = append(dst, keyWarn, cborTrue)
 	}
@@ -217,6 +248,12 @@ func (s Shared) Append(dst []byte, own Own) []byte {
 		dst = appendHead(dst, majorUint, uint64(own.Withheld.To))
 	}
 	return append(dst, s.buf[s.cut:]...)
+}
+
+// appendBegin appends what stands before the receiver's own keys.
+func (s Shared) appendBegin(dst, cid []byte) []byte {
+	dst = append(append(dst, s.buf[:s.cidAt]...), cid...)
+	return append(dst, s.buf[s.cidAt:s.cut]...)
 }
 
 // Item is one envelope of a batch. Shared comes from CBOR.

@@ -48,6 +48,8 @@ func eventOf(r *store.Record, names Names) (event, bool) {
 		return changeOf(r.Change, names)
 	case r.Kind == store.KindNotice:
 		return noticeOf(r.Extra).event(names)
+	case r.Kind == store.KindSystem && len(r.Extra) > 0:
+		return roomEventOf(r.Extra).event(names)
 	case r.Edited != 0:
 		return event{op: store.OpEdit.String(), target: r.Seq, at: r.Edited}, true
 	}

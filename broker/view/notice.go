@@ -20,6 +20,8 @@ const (
 	NoticeLocked   = "locked"         // the account's number went to another account; it cannot log in for a while
 	NoticeErase    = "erase"          // the account will be removed
 	NoticeKept     = "erase_canceled" // the account will not be removed after all
+	NoticeApproved = "approved"       // the user was let into the open room Room
+	NoticeRejected = "rejected"       // the user was not let into the open room Room
 )
 
 // Notice is what a record of kind notice says to one user's devices. It travels in the record's Extra, with the

@@ -92,6 +92,8 @@ func appendSentence(dst []byte, r *store.Record, l Lang, names Names) ([]byte, b
 		return appendPhrase(dst, l, key, a), ok
 	case r.Kind == store.KindNotice:
 		return appendNotice(dst, r, l, names), true
+	case r.Kind == store.KindSystem && len(r.Extra) > 0:
+		return appendRoomEvent(dst, r, l, names), true
 	case r.Kind == store.KindSystem:
 		return appendClean(dst, r.Text), true
 	}
@@ -160,7 +162,13 @@ func changeText(r *store.Record) (textKey, bool) {
 // appendName appends the name of an account, clean and never beginning like a line of the server.
 func appendName(dst []byte, a store.AccountID, l Lang, names Names) []byte {
 	mark := len(dst)
-	dst = appendClean(dst, []byte(nameOf(a, names)))
+	name := ""
+	if n, ok := names.(Nicknames); ok && a != 0 {
+		name = n.Nickname(a)
+	} else {
+		name = nameOf(a, names)
+	}
+	dst = appendClean(dst, []byte(name))
 	from := mark
 	for from < len(dst) {
 		r, size := utf8.DecodeRune(dst[from:])

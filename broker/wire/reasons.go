@@ -66,7 +66,7 @@ type Row struct {
 //	code  word          publish on 3.x          PUBACK  CONNACK  return code
 //	400   bad_request   reply/, then PUBACK     0x99    0x80     2   topic: 0x90, client_id: 0x85
 //	401   unauthorized  reply/, then PUBACK     0x87    0x86     4
-//	403   forbidden     reply/, then PUBACK     0x87    0x87     5
+//	403   forbidden     reply/, then PUBACK     0x87    0x87     5   retry_ms
 //	404   not_found     reply/, then PUBACK     0x90    0x86     4
 //	409   conflict      reply/, then PUBACK     0x83    0x88     3
 //	410   trimmed       reply/, then PUBACK     0x83    0x88     3
@@ -81,7 +81,7 @@ type Row struct {
 var table = [...]Row{
 	{store.CodeBad, "bad_request", AnswerAck, reasonPayload, reasonUnspecified, 2, false},
 	{store.CodeAuth, "unauthorized", AnswerAck, reasonForbidden, reasonCredentials, 4, false},
-	{store.CodeForbidden, "forbidden", AnswerAck, reasonForbidden, reasonForbidden, 5, false},
+	{store.CodeForbidden, "forbidden", AnswerAck, reasonForbidden, reasonForbidden, 5, true},
 	{store.CodeNotFound, "not_found", AnswerAck, reasonTopic, reasonCredentials, 4, false},
 	{store.CodeConflict, "conflict", AnswerAck, reasonOurs, reasonUnavailable, 3, false},
 	{store.CodeTrimmed, "trimmed", AnswerAck, reasonOurs, reasonUnavailable, 3, false},

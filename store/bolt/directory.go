@@ -140,6 +140,9 @@ func (d *directory) CreateAccount(ctx context.Context, a store.Account) (store.A
 	if err != nil {
 		return store.Account{}, err
 	}
+	if name[0] == '~' { // open rooms call their members so
+		return store.Account{}, store.Bad("a name does not begin with ~")
+	}
 	a.Name = name
 	if err := checkAccount(a); err != nil {
 		return store.Account{}, err
