@@ -237,6 +237,16 @@ func TestRefusesToServe(t *testing.T) {
 		{"-retention 0s", "-retention"},
 		{"-log-format xml", "-log-format"},
 		{"-log-level loud", "-log-level"},
+		{"-sms log -insecure-listen -mqtt 0.0.0.0:0", "-sms log prints codes"},
+		{"-sms log -trusted-proxies 127.0.0.1", "-trusted-proxies make this server reachable"},
+		{"-sms https://sms.example.com", "needs -sms-key"},
+		{"-sms http://sms.example.com -sms-key go.mod", "go.mod can be read by others"},
+		{"-sms-deny Korea", "two letters"},
+		{"-sms-caps KR", "-sms-caps"},
+		{"-sms-country-day 0", "-sms-country-day"},
+		{"-proxy-protocol", "-proxy-protocol needs -trusted-proxies"},
+		{"-trusted-proxies 10.0.0.0/33", "no network"},
+		{"-trusted-proxies 0.0.0.0/0", "every address"},
 	} {
 		args := append([]string{"serve", "-data", dir, "-mqtt", "127.0.0.1:0", "-http", "127.0.0.1:0"}, strings.Fields(c.args)...)
 		_, _, err := try(t, args...)

@@ -17,6 +17,8 @@ import (
 type settings struct {
 	data, keyFile, config      string
 	phoneKey                   string
+	trustedProxies             string
+	proxyProtocol              bool
 	sms, smsKey                string
 	smsAllow, smsDeny          string
 	smsCaps                    string
@@ -52,6 +54,8 @@ func (s *settings) register(f *flag.FlagSet) {
 	f.StringVar(&s.data, "data", "./data", "the data `directory`; it is made if it does not exist")
 	f.StringVar(&s.keyFile, "key", "", "the master key `file` (default DIR/keys/master.key); keep a copy apart from backups")
 	f.StringVar(&s.phoneKey, "phone-key", "", "the `file` with the key of phone numbers' hashes (default phone.key beside the master key); keep a copy of it, too")
+	f.StringVar(&s.trustedProxies, "trusted-proxies", "", "`networks` of load balancers, such as 10.0.0.0/8,fd00::/8: their X-Forwarded-For is believed")
+	f.BoolVar(&s.proxyProtocol, "proxy-protocol", false, "connections of -trusted-proxies to -mqtt, -mqtts, -http and -https begin with a PROXY protocol header, version 1 or 2")
 	f.StringVar(&s.sms, "sms", "", "where one-time codes for signing up go: a `URL` (see docs/signup.md), log to print them, for development on this machine only, or empty: nobody signs up by phone number")
 	f.StringVar(&s.smsKey, "sms-key", "", "a `file` with the secret that signs requests to -sms")
 	f.StringVar(&s.smsAllow, "sms-allow", "", "the only `countries` that get codes, such as KR,JP (default all)")
@@ -164,6 +168,11 @@ func (s *settings) validate() error {
 		bad("-retention must be above 0")
 	}
 	errs = append(errs, s.validateSMS()...)
+	if t, err := s.proxies(); err != nil {
+		bad("-trusted-proxies: %w", err)
+	} else if s.proxyProtocol && len(t) == 0 {
+		bad("-proxy-protocol needs -trusted-proxies: nobody else's header is believed")
+	}
 	return errors.Join(errs...)
 }
 

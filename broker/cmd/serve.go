@@ -232,6 +232,10 @@ func (srv *server) listen(ctx context.Context) error {
 			public.Handle("/files/", filesOnly)
 		}
 	}
+	users, err := srv.forwarded(public)
+	if err != nil {
+		return err
+	}
 	for _, l := range []struct {
 		name, addr string
 		secure     bool
@@ -239,8 +243,8 @@ func (srv *server) listen(ctx context.Context) error {
 	}{
 		{"mqtt", set.mqtt, false, nil},
 		{"mqtts", set.mqtts, true, nil},
-		{"http", set.http, false, public},
-		{"https", set.https, true, public},
+		{"http", set.http, false, users},
+		{"https", set.https, true, users},
 		{"files-http", set.filesHTTP, false, filesOnly},
 		{"admin", set.admin, false, srv.ctl.admin},
 	} {
@@ -250,6 +254,9 @@ func (srv *server) listen(ctx context.Context) error {
 		ln, err := net.Listen("tcp", l.addr)
 		if err != nil {
 			return fmt.Errorf("-%s: %w", l.name, err)
+		}
+		if ln, err = srv.behind(ln, l.name); err != nil {
+			return err
 		}
 		srv.addrs[l.name] = ln.Addr()
 		srv.lines = append(srv.lines, fmt.Sprintf("%-10s %s", l.name, ln.Addr()))

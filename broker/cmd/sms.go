@@ -21,6 +21,9 @@ func (s *settings) validateSMS() (errs []error) {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	switch {
 	case s.sms == smsLog:
+		if s.trustedProxies != "" {
+			bad("-sms log prints codes that open any account, and -trusted-proxies make this server reachable for others: use a webhook, -sms https://…")
+		}
 		for _, l := range []struct{ flag, addr string }{{"-mqtt", s.mqtt}, {"-mqtts", s.mqtts}, {"-http", s.http}, {"-https", s.https}} {
 			if !onlyLoopback(l.addr) {
 				bad("-sms log prints codes that open any account, and %s %s is reachable beyond this machine: use a webhook, -sms https://…", l.flag, l.addr)

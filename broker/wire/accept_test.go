@@ -37,11 +37,11 @@ func TestAcceptRate(t *testing.T) {
 func TestAddressOf(t *testing.T) {
 	for ip, want := range map[string]string{"192.0.2.7": "192.0.2.7/32", "::ffff:192.0.2.7": "192.0.2.7/32", "2001:db8::1:2:3:4": "2001:db8::/64", "fe80::1%lo": "fe80::/64"} {
 		a := netip.MustParseAddr(ip)
-		if got := addressOf(net.TCPAddrFromAddrPort(netip.AddrPortFrom(a, 5))); got.String() != want {
+		if got := networkOf(hostOf(net.TCPAddrFromAddrPort(netip.AddrPortFrom(a, 5)))); got.String() != want {
 			t.Errorf("%s: %s, want %s", ip, got, want)
 		}
 	}
-	if p := addressOf(&net.UnixAddr{}); p.IsValid() {
+	if p := networkOf(hostOf(&net.UnixAddr{})); p.IsValid() {
 		t.Errorf("unix: %s", p)
 	}
 }

@@ -198,10 +198,16 @@ func (s *socket) settle(keepAlive uint16) {
 	}
 }
 
+// tcpOf is the TCP connection below TLS and what a listener put around it, nil if there is none.
 func tcpOf(nc net.Conn) *net.TCPConn {
-	if t, ok := nc.(*tls.Conn); ok {
-		nc = t.NetConn()
+	for {
+		switch t := nc.(type) {
+		case *net.TCPConn:
+			return t
+		case interface{ NetConn() net.Conn }:
+			nc = t.NetConn()
+		default:
+			return nil
+		}
 	}
-	tcp, _ := nc.(*net.TCPConn)
-	return tcp
 }

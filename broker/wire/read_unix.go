@@ -8,10 +8,16 @@ import (
 	"syscall"
 )
 
+// overTCPConn is a connection that a listener has put around a TCP connection, of which it changes no byte.
+type overTCPConn interface{ TCP() *net.TCPConn }
+
 // plain makes the connection read its TCP socket directly.
 func (c *conn) plain(nc net.Conn) {
-	tcp, ok := nc.(*net.TCPConn)
-	if !ok {
+	tcp, _ := nc.(*net.TCPConn)
+	if over, ok := nc.(overTCPConn); ok {
+		tcp = over.TCP()
+	}
+	if tcp == nil {
 		return
 	}
 	raw, err := tcp.SyscallConn()

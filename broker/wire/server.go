@@ -177,9 +177,14 @@ func (s *Server) all() []*conn {
 
 // add takes a connection in, or says which limit it is over. serve must follow: add counts it in wg.
 func (s *Server) add(nc net.Conn, t transport) (c *conn, refused string) {
-	c = &conn{srv: s, transport: t, remote: remoteOf(nc), address: hostOf(nc.RemoteAddr()), heard: s.now()}
+	return s.addFrom(nc, t, remoteOf(nc), hostOf(nc.RemoteAddr()))
+}
+
+// addFrom is add for a client that is somewhere else than the connection's other end.
+func (s *Server) addFrom(nc net.Conn, t transport, remote string, from netip.Addr) (c *conn, refused string) {
+	c = &conn{srv: s, transport: t, remote: remote, address: from, heard: s.now()}
 	c.sock = socket{Conn: nc, c: c}
-	prefix := addressOf(nc.RemoteAddr())
+	prefix := networkOf(from)
 	flood := s.cfg.Limits.Flooding(c.address)
 
 	s.mu.Lock()
@@ -206,7 +211,7 @@ func (s *Server) add(nc net.Conn, t transport) (c *conn, refused string) {
 }
 
 func (s *Server) remove(c *conn) {
-	prefix := addressOf(c.sock.Conn.RemoteAddr())
+	prefix := networkOf(c.address)
 	s.mu.Lock()
 	if c.prev != nil {
 		c.prev.next = c.next
@@ -233,9 +238,8 @@ func remoteOf(nc net.Conn) string {
 	return "unknown"
 }
 
-// addressOf is what the limit per address counts by. Whoever has an IPv6 network has 2^64 addresses.
-func addressOf(a net.Addr) netip.Prefix {
-	ip := hostOf(a)
+// networkOf is what the limit per address counts by. Whoever has an IPv6 network has 2^64 addresses.
+func networkOf(ip netip.Addr) netip.Prefix {
 	if !ip.IsValid() {
 		return netip.Prefix{}
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -23,7 +24,7 @@ const maxFrame = 1 << 20
 
 // ServeHTTP makes an HTTP request a WebSocket with an MQTT client. A browser's request must come from the server's own
 // origin or one of Config.Origins; programs without an Origin header may connect from anywhere. It returns as soon as
-// the connection has its own goroutine. The HTTP server's own shutdown does not wait for it; Shutdown does.
+// the connection has its own goroutine. The client's address is the request's RemoteAddr. The HTTP server's own shutdown does not wait for it; Shutdown does.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.stopped.Load() {
 		http.Error(w, "shutting down", http.StatusServiceUnavailable)
@@ -34,7 +35,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this is MQTT over WebSocket: offer the subprotocol mqtt", http.StatusBadRequest)
 		return
 	}
-	h := &hijacker{ResponseWriter: w, srv: s}
+	h := &hijacker{ResponseWriter: w, srv: s, remote: r.RemoteAddr}
 	ws, err := websocket.Accept(h, r, &websocket.AcceptOptions{Subprotocols: subprotocols, OriginPatterns: s.cfg.Origins})
 	if err != nil {
 		s.metrics.refuse("websocket")
@@ -65,8 +66,9 @@ func offersMQTT(h http.Header) bool {
 // hijacker puts a socket between the HTTP server's connection and the WebSocket, and smaller buffers than HTTP's.
 type hijacker struct {
 	http.ResponseWriter
-	srv  *Server
-	conn *conn
+	srv    *Server
+	remote string // of the client, as the HTTP server or who stands before it says
+	conn   *conn
 }
 
 // nowhere is a response that nobody reads.
@@ -88,7 +90,11 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if _, ok := nc.(*tls.Conn); ok {
 		t = overWSS
 	}
-	c, refused := h.srv.add(nc, t)
+	from := hostOf(nc.RemoteAddr())
+	if p, err := netip.ParseAddrPort(h.remote); err == nil {
+		from = p.Addr().Unmap().WithZone("")
+	}
+	c, refused := h.srv.addFrom(nc, t, h.remote, from)
 	if c == nil {
 		h.srv.metrics.refuse(refused)
 		nc.Close()
