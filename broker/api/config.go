@@ -189,7 +189,7 @@ func New(cfg Config) (*API, error) {
 	a.life, a.stop = ctx, stop
 	if err := a.startSignUp(); err != nil {
 		stop()
-		return nil, fmt.Errorf("api: %w", err)
+		return nil, errors.Join(fmt.Errorf("api: %w", err), a.finder.Close())
 	}
 	a.wg.Go(func() { a.tellSignIns(ctx) })
 	a.wg.Go(func() { a.followRooms(ctx) })
