@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/hwangso/hwangso/examples/chat/client"
@@ -26,11 +28,40 @@ func chat(ctx context.Context, c command, args []string, io Streams) error {
 	to := f.String("to", "", "the first conversation, a `user or #room`")
 	id := f.String("id", "", "names this device among your others (default: chat- and the host's name)")
 	ca := f.String("ca", "", "a PEM `file` with the authority that signed the server's certificate")
+	phone := f.String("phone", "", "sign up, or in, with this phone `number`; see docs/signup.md")
+	region := f.String("region", "", "the number's `country`, such as KR, if it is written without a country code")
+	name := f.String("name", "", "what a new account is to be called (default: a random identifier)")
+	apiAt := f.String("api", "http://127.0.0.1:8080", "`URL` of the server's control API, to sign up")
+	kept := f.String("keep", "", "the `file` in which what signing up gave is kept (default: in the user's configuration directory)")
 	if _, err := parse(f, args, 0, 0, io); err != nil {
 		return err
 	}
 	host, _ := os.Hostname()
 	cfg := client.Config{Server: *server, User: *user, Token: cmp.Or(*token, os.Getenv(envName("token"))), ClientID: cmp.Or(*id, "chat-"+host)}
+	if *phone != "" && *as != "" {
+		return fmt.Errorf("-as is for the demo's people; -phone signs up")
+	}
+	if *phone != "" {
+		named := false
+		f.Visit(func(f *flag.Flag) { named = named || f.Name == "server" || f.Name == "api" })
+		if d, err := findDemo(); err == nil && !named { // a demo that runs is meant
+			cfg.Server, *apiAt = "mqtt://"+d.MQTT, "http://"+d.HTTP
+		}
+		file := *kept
+		if file == "" {
+			dir, err := os.UserConfigDir()
+			if err != nil {
+				return fmt.Errorf("say with -keep in which file the identity is kept: %w", err)
+			}
+			file = filepath.Join(dir, "hwangso", cfg.ClientID+".json")
+		}
+		s := &client.Signup{API: *apiAt, ClientID: cfg.ClientID}
+		who, err := terminal.SignUp(ctx, s, *phone, *region, *name, file, io.In, io.Out)
+		if err != nil {
+			return err
+		}
+		cfg.User, cfg.Token, cfg.ClientID = who.User, who.Token, who.ClientID
+	}
 	if *as != "" {
 		d, err := findDemo()
 		if err != nil {

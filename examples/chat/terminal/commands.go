@@ -47,6 +47,28 @@ func (ch *chat) obey(ctx context.Context, line string) {
 		err = ch.inRoom(ctx, "room.leave", map[string]any{})
 	case "/members":
 		err = ch.members(ctx)
+	case "/contacts":
+		err = ch.contacts(ctx, rest)
+	case "/friends":
+		err = ch.friends(ctx)
+	case "/add":
+		err = ch.about(ctx, "contact.add", rest, nil)
+	case "/block":
+		err = ch.about(ctx, "block.set", rest, nil)
+	case "/unblock":
+		err = ch.about(ctx, "block.set", rest, map[string]any{"on": false})
+	case "/requests":
+		err = ch.requests(ctx)
+	case "/accept":
+		err = ch.about(ctx, "request.accept", rest, nil)
+	case "/decline":
+		err = ch.about(ctx, "request.decline", rest, nil)
+	case "/search":
+		err = ch.search(ctx, rest)
+	case "/open":
+		err = ch.open(ctx, rest)
+	case "/join":
+		err = ch.join(ctx, rest)
 	default:
 		err = fmt.Errorf("there is no command %s; /help lists them", word)
 	}

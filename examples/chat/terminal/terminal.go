@@ -27,6 +27,12 @@ const help = `  /to bob · /to #lobby     talk to somebody, or in a room; then j
   /new #room [title]       make a room            /invite USER...   into this room
   /members                 who is in this room    /leave            this room
   /edit N text · /recall N · /react N 👍           about message number N
+  /friends · /contacts +82 10-1234-5678, …         who of your address book is here
+  /add USER · /block USER · /unblock USER
+  /requests · /accept USER · /decline USER         strangers who write, rooms that invite you
+  /search words                                    open rooms
+  /join #room NICKNAME [CODE]                      an open room, under a name of its own
+  /open #room NICKNAME Title #tag                  make one
   /help · /quit`
 
 // chat is a running terminal.
