@@ -46,6 +46,7 @@ func TestPeopleSignUp(t *testing.T) {
 
 	// In an open room nobody is known by the account.
 	carol.line("/open #hikers Rabbit 서울 등산 모임 #mountains")
+	carol.out.wait(t, `#hikers is open`)
 	dave.line("/search 등산")
 	dave.out.wait(t, `#hikers 서울 등산 모임 \(1 members, public\)`)
 	dave.line("/join #hikers Rabbit")

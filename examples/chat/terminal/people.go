@@ -153,6 +153,7 @@ func (ch *chat) open(ctx context.Context, rest string) error {
 	if err := ch.call(ctx, "open.create", in, nil); err != nil {
 		return err
 	}
+	ch.ed.print(client.Clean("· #" + room + " is open, and you are " + nick + " in it"))
 	ch.goTo("#" + room)
 	return nil
 }
