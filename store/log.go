@@ -192,6 +192,10 @@ type Log interface {
 	// LogID, at most max after the given one (0 from the start; max 0: 1,000).
 	RequestsTo(a AccountID, after LogID, max int) ([]LogInfo, error)
 
+	// Logs lists the logs of a kind by number after the given one (0 from the start), at most max (0: 1,000), whoever is in
+	// them. A log that is created meanwhile may be missing.
+	Logs(kind LogKind, after LogID, max int) ([]LogInfo, error)
+
 	// Follow returns the entries from a position on, waiting for the next commit if there are none yet, until ctx
 	// ends. Only durable entries are returned, each once, in order. A position before the oldest kept one is
 	// CodeTrimmed. At most a few thousand entries are returned at a time; a follower that is behind reads from disk.

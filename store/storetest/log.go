@@ -40,6 +40,7 @@ func Log(t *testing.T, open OpenStore) {
 		{"requests at once", testRequestsAtOnce},
 		{"accepting rewinds cursors", testAcceptRewinds},
 		{"logs of a user", testLogsOf},
+		{"logs of a kind", testLogs},
 		{"fields", testFields},
 		{"cid repeats", testCID},
 		{"cid repeats in flight", testCIDInFlight},
@@ -515,6 +516,42 @@ func testLogsOf(t *testing.T, l *logCase) {
 		}
 		l.reopen()
 	}
+}
+
+func testLogs(t *testing.T, l *logCase) {
+	var want []store.LogID
+	for i := range 12 {
+		want = append(want, l.room(fmt.Sprint("r", i), l.a))
+		if i == 5 {
+			l.pair(l.a)
+			l.reopen()
+		}
+	}
+	l.twice(func() {
+		var got []store.LogID
+		for after := store.LogID(0); ; after = got[len(got)-1] {
+			infos, err := l.Logs(store.LogRoom, after, 5)
+			noError(t, err)
+			for i, info := range infos {
+				got = append(got, info.ID)
+				if info.Key != store.RoomKey(fmt.Sprint("r", len(got)-1)) || info.Members.Active != 1 {
+					t.Fatalf("%d: %+v", i, info)
+				}
+			}
+			if len(infos) < 5 {
+				break
+			}
+		}
+		wantEqual(t, got, want)
+		pairs, err := l.Logs(store.LogPair, 0, 0)
+		noError(t, err)
+		if len(pairs) != 1 || pairs[0].Key != store.PairKey(l.a, l.b) {
+			t.Fatalf("%+v", pairs)
+		}
+		if notices, err := l.Logs(store.LogNotice, 0, 0); err != nil || len(notices) != 0 {
+			t.Fatal(notices, err)
+		}
+	})
 }
 
 func testFields(t *testing.T, l *logCase) {
