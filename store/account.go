@@ -9,6 +9,7 @@ const (
 	AccountLimited                // under reports: may not begin new conversations
 	AccountSuspended              // may not do anything
 	AccountLocked                 // may not log in, because its phone number went to another account
+	AccountErased                 // a tombstone: only its number is left, so that it is never given again
 )
 
 // Account is a user.

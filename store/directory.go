@@ -26,6 +26,22 @@ type Directory interface {
 	// Accounts lists accounts by number after the given one, at most max (0: 1,000).
 	Accounts(after AccountID, max int) ([]Account, error)
 
+	// EraseAccount removes a user for good, in one change: names and profile, the salt and so the key of everything it
+	// ever wrote, devices, tokens, answers, its edges, its rows in "user." tables. Nothing of it can be asked any more:
+	// CodeNotFound, as for an account that never was; only the number stays taken. Its records keep their sequences and
+	// read as recalled; edges of others to it, and its place in logs, stay as a number. A Store removes its sessions too.
+	// CodeLocked while a Hold is on the account, CodeNotFound if there is none. Repeating it for an erased one does it
+	// again and is no error; what a crash cut short is finished when the store is opened. The files still have what was
+	// removed until Store.Compact. End the user's connections first.
+	EraseAccount(ctx context.Context, id AccountID) error
+
+	// Hold puts a hold, replacing one on the same account or log. CodeBad unless it names exactly one of the two,
+	// CodeNotFound if there is no such account. Unhold ends the hold on the account or log that h names, CodeNotFound if
+	// there is none. Holds lists them, accounts first, each by number.
+	Hold(ctx context.Context, h Hold) error
+	Unhold(ctx context.Context, h Hold) error
+	Holds() ([]Hold, error)
+
 	// PutDevice stores a device (new or changed), LastSeen to the hour. A new one beyond limit devices of the account
 	// is CodeFull; limit 0 means none. CodeNotFound if there is no such account.
 	PutDevice(ctx context.Context, d Device, limit int) error
@@ -67,6 +83,13 @@ type Store interface {
 	Directory
 	Tables
 	Sessions
+
+	// Compact rewrites the files that are looked up by key without what was removed from them, while the store goes on:
+	// what was erased before it began is in none of them when it returns. Bodies in the journal were sealed with a key
+	// that is gone; the journal keeps them, with numbers, times and cids, until retention removes their segments. Copies of
+	// the data made before an upgrade are removed. It takes its time, and disk space for a second copy of the largest
+	// file. CodeConflict while a backup or another Compact runs.
+	Compact(ctx context.Context) error
 
 	// Healthy returns nil while appends can succeed, else why not (disk failing, nearly full).
 	Healthy() error

@@ -39,6 +39,9 @@ func (d *directory) PutAnswer(ctx context.Context, a store.AccountID, dev store.
 	before := uint64(max(0, d.now().Add(-answerAge).UnixMilli()))
 	ans.Body = bytes.Clone(ans.Body)
 	return d.file.update(ctx, func(w *writeTx) error {
+		if row := w.bucket(dirAccounts).Get(key64(uint64(a))); erasedRow(row) {
+			return store.ErrNotFound
+		}
 		device := key128(uint64(a), uint64(dev))
 		key := answerKey(device, request)
 		answers := w.bucket(dirAnswers)

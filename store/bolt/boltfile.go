@@ -34,7 +34,8 @@ type change struct {
 // boltFile is a bolt file whose concurrent changes share commits: what arrives while a commit is being synced forms
 // the next one. An idle file commits a single change at once. A refusal concerns only the change that was refused.
 type boltFile struct {
-	db    *bbolt.DB
+	db    *bbolt.DB     // replaced by compact, between two commits and with swap
+	swap  sync.RWMutex  // whoever reads db holds it, but for the writer, and a copy, of which there is one at a time
 	what  string        // for errors: "directory", "state"
 	slots chan struct{} // a place in the queue
 	wg    sync.WaitGroup
@@ -302,7 +303,9 @@ func corrupt(what string, cause error) error {
 
 // view runs a read transaction. It must be short: see pageRows.
 func (f *boltFile) view(fn func(tx *bbolt.Tx) error) error {
+	f.swap.RLock()
 	err := f.db.View(fn)
+	f.swap.RUnlock()
 	if err == nil {
 		return nil
 	}

@@ -112,7 +112,7 @@ func (c *checker) run() error {
 		return err
 	}
 	c.progress("index", 0, int64(len(c.logs)))
-	l, err := openLogs(cfg, f, noKeys{})
+	l, err := openLogs(cfg, f, noKeys{}, func() (bool, error) { return true, nil })
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 
 	bbolt "go.etcd.io/bbolt"
+
+	"github.com/hwangso/hwangso/store"
 )
 
 // rowCheck looks at every row of a bolt file that nobody writes: whether it can be read, and whether rows that belong
@@ -33,9 +35,19 @@ func (c rowCheck) has(bucket, key []byte) bool {
 	return b != nil && b.Get(key) != nil
 }
 
+// alive reports whether an account exists and is not erased.
+func (c rowCheck) alive(key []byte) bool {
+	b := c.tx.Bucket(dirAccounts)
+	if b == nil {
+		return false
+	}
+	row := b.Get(key)
+	return row != nil && !erasedRow(row)
+}
+
 // belongs tells when a row whose key begins with an account stands without it. Account 0 is the server's.
 func (c rowCheck) belongs(what, key []byte) {
-	if len(key) >= 8 && binary.BigEndian.Uint64(key) != 0 && !c.has(dirAccounts, key[:8]) {
+	if len(key) >= 8 && binary.BigEndian.Uint64(key) != 0 && !c.alive(key[:8]) {
 		c.found("%s of a%d, who does not exist", what, binary.BigEndian.Uint64(key))
 	}
 }
@@ -50,6 +62,9 @@ func (c rowCheck) directory() {
 			return
 		}
 		last = uint64(a.ID)
+		if a.State == store.AccountErased {
+			return
+		}
 		if b := c.tx.Bucket(dirNames); b != nil && !bytes.Equal(b.Get([]byte(a.Name)), k) {
 			c.found("account %v has no row of its name", a.ID)
 		}
@@ -58,7 +73,7 @@ func (c rowCheck) directory() {
 		c.found("the next account would get the number of an old one: %d, up to %d are given", b.Sequence(), last)
 	}
 	c.rows(dirNames, func(_, v []byte) {
-		if len(v) != 8 || !c.has(dirAccounts, v) {
+		if len(v) != 8 || !c.alive(v) {
 			c.found("a name without an account: %x", v)
 		}
 	})

@@ -442,6 +442,9 @@ func (l *logs) publishLog(it *item, entries []store.Entry) []store.Entry {
 	if it.rec != nil {
 		it.rec.Seq, it.rec.Time, it.rec.Position = it.seq, it.time, store.Position(it.pos)
 	}
+	if it.rec != nil && l.seal.gone(it.rec.Sender) {
+		it.rec = withoutText(it.rec)
+	}
 	st.apply(&it.placed, it.pos)
 	l.dirty.addLog(st)
 	if it.typ == typeMessage {

@@ -30,16 +30,21 @@ func copyBolt(ctx context.Context, src *boltFile, path string, pace func(ctx con
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("bolt: copy %s: %s is in the way", src.what, path)
 	}
-	if pace == nil {
-		pace = func(context.Context, int) error { return nil }
-	}
-	dst, err := bbolt.Open(path, 0o600, &bbolt.Options{NoSync: true, FreelistType: bbolt.FreelistMapType})
+	c, err := newFileCopy(src, path, pace)
 	if err != nil {
-		return fmt.Errorf("bolt: copy %s: %w", src.what, err)
+		return err
 	}
-	c := &fileCopy{src: src, dst: dst, pace: pace}
-	err = c.run(ctx)
-	if err = joinClose(err, dst); err == nil {
+	if err = c.copy(ctx); err == nil {
+		err = c.rest(ctx)
+	}
+	if err == nil {
+		err = c.dst.Sync()
+	}
+	if err != nil {
+		return c.abandon(err)
+	}
+	src.untouch()
+	if err = c.dst.Close(); err == nil {
 		err = syncDir(filepath.Dir(path))
 	}
 	if err != nil {
@@ -48,12 +53,47 @@ func copyBolt(ctx context.Context, src *boltFile, path string, pace func(ctx con
 	return nil
 }
 
-// fileCopy is a copy under way.
+// fileCopy is a copy under way. While it is, the file notes the rows that change.
 type fileCopy struct {
 	src      *boltFile
 	dst      *bbolt.DB
+	path     string
 	pace     func(ctx context.Context, bytes int) error
 	unsynced int
+}
+
+// newFileCopy begins a copy at path, in place of what a crash may have left of another one there. abandon or untouch
+// ends it.
+func newFileCopy(src *boltFile, path string, pace func(ctx context.Context, bytes int) error) (*fileCopy, error) {
+	if pace == nil {
+		pace = func(context.Context, int) error { return nil }
+	}
+	if !src.touch() {
+		return nil, errCopying
+	}
+	err := os.Remove(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	c := &fileCopy{src: src, path: path, pace: pace}
+	if err == nil {
+		c.dst, err = bbolt.Open(path, 0o600, &bbolt.Options{NoSync: true, FreelistType: bbolt.FreelistMapType})
+	}
+	if err != nil {
+		src.untouch()
+		return nil, fmt.Errorf("bolt: copy %s: %w", src.what, err)
+	}
+	return c, nil
+}
+
+// abandon ends a copy that failed, and drop one whose rows are not noted any more: nothing is left of it.
+func (c *fileCopy) abandon(err error) error {
+	c.src.untouch()
+	return c.drop(err)
+}
+
+func (c *fileCopy) drop(err error) error {
+	return errors.Join(fmt.Errorf("bolt: copy %s: %w", c.src.what, err), c.dst.Close(), os.Remove(c.path))
 }
 
 // copiedRow is a row on its way; a nil value is a row that is gone.
@@ -61,11 +101,8 @@ type copiedRow struct {
 	bucket, key, value []byte
 }
 
-func (c *fileCopy) run(ctx context.Context) error {
-	if !c.src.touch() {
-		return errors.New("another copy is under way")
-	}
-	defer c.src.untouch()
+// copy copies everything but what changed last.
+func (c *fileCopy) copy(ctx context.Context) error {
 	buckets, err := c.createBuckets()
 	if err != nil {
 		return err
@@ -75,13 +112,7 @@ func (c *fileCopy) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := c.changed(ctx, 0); err != nil {
-		return err
-	}
-	if err := c.rest(ctx); err != nil {
-		return err
-	}
-	return c.dst.Sync()
+	return c.changed(ctx, 0)
 }
 
 func (c *fileCopy) createBuckets() (names [][]byte, err error) {
@@ -212,22 +243,9 @@ func (c *fileCopy) write(ctx context.Context, rows []copiedRow) error {
 		return err
 	}
 	size := 0
-	if err := c.dst.Update(func(tx *bbolt.Tx) error {
-		for _, r := range rows {
-			b := tx.Bucket(r.bucket)
-			b.FillPercent = 0.95 // most rows come in the order of their keys
-			size += len(r.key) + len(r.value)
-			var err error
-			if r.value == nil {
-				err = b.Delete(r.key)
-			} else {
-				err = b.Put(r.key, r.value)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+	if err := c.dst.Update(func(tx *bbolt.Tx) (err error) {
+		size, err = putRows(tx, rows)
+		return err
 	}); err != nil {
 		return err
 	}
@@ -238,6 +256,24 @@ func (c *fileCopy) write(ctx context.Context, rows []copiedRow) error {
 		}
 	}
 	return c.pace(ctx, size)
+}
+
+// putRows puts rows into a copy and returns their bytes.
+func putRows(tx *bbolt.Tx, rows []copiedRow) (size int, err error) {
+	for _, r := range rows {
+		b := tx.Bucket(r.bucket)
+		b.FillPercent = 0.95 // most rows come in the order of their keys
+		size += len(r.key) + len(r.value)
+		if r.value == nil {
+			err = b.Delete(r.key)
+		} else {
+			err = b.Put(r.key, r.value)
+		}
+		if err != nil {
+			return size, err
+		}
+	}
+	return size, nil
 }
 
 // touch begins to note changed rows; false if somebody else does.

@@ -27,11 +27,12 @@ var (
 	dirAnswerTimes = []byte("answer-times") // time, number → account, device, hash of the request
 	dirRows        = []byte("rows")         // table, owner, key → packed row; its sequence numbers versions
 	dirRowTimes    = []byte("row-times")    // expiry, table, owner, key → nothing
+	dirErasing     = []byte("erasing")      // account → nothing: its sessions are yet to be removed
 )
 
 var directoryBuckets = [][]byte{
 	dirAccounts, dirNames, dirSalts, dirDevices, dirTokens, dirFriends, dirBlocks,
-	dirAnswers, dirAnswerOrder, dirAnswerTimes, dirRows, dirRowTimes,
+	dirAnswers, dirAnswerOrder, dirAnswerTimes, dirRows, dirRowTimes, dirErasing,
 }
 
 const (
@@ -251,9 +252,12 @@ func (d *directory) Accounts(after store.AccountID, max int) ([]store.Account, e
 				if err != nil {
 					return err
 				}
-				out = append(out, a)
 				after = a.ID
 				n++
+				if a.State == store.AccountErased {
+					continue
+				}
+				out = append(out, a)
 				bytes += len(v)
 			}
 			return nil
@@ -330,12 +334,16 @@ func getAccount(tx *bbolt.Tx, id store.AccountID) (store.Account, error) {
 	if row == nil {
 		return store.Account{}, store.ErrNotFound
 	}
-	return decodeAccount(key, row)
+	a, err := decodeAccount(key, row)
+	if err == nil && a.State == store.AccountErased {
+		return store.Account{}, store.ErrNotFound
+	}
+	return a, err
 }
 
 // requireAccount refuses a change for an account that does not exist.
 func requireAccount(tx *bbolt.Tx, id store.AccountID) error {
-	if tx.Bucket(dirAccounts).Get(key64(uint64(id))) == nil {
+	if row := tx.Bucket(dirAccounts).Get(key64(uint64(id))); row == nil || erasedRow(row) {
 		return &store.Error{Code: store.CodeNotFound, Text: "no such account"}
 	}
 	return nil

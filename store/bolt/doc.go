@@ -12,12 +12,16 @@
 //   - The index can be made anew from the journal at any time, also after retention removed segments.
 //   - Bodies are sealed: who has the files without the key file reads no text. Accounts, membership, room titles,
 //     sizes and times are not hidden. Without an account's salt its messages read as recalled.
+//   - What was erased before Compact began is in no file that is looked up by key when it returns, nor is the key of what
+//     its user wrote: those bodies never open again.
 //   - One process has a directory open. Memory does not grow with what is stored.
 //
 // # What it does not promise
 //
 // Cursors and reader positions may be up to a second old after a crash. Retention removes whole segments, so records
-// live somewhat longer than asked for. An index, unlike the journal, may be lost: then a start takes about a second per
+// live somewhat longer than asked for. Until then the journal keeps of an erased user's messages what it keeps of every
+// message: the sealed body, which nobody can open any more, numbers, times, and the cid that the client gave it. Backups
+// made before an erasure hold what they held. An index, unlike the journal, may be lost: then a start takes about a second per
 // few hundred thousand records.
 //
 // # The files

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	bbolt "go.etcd.io/bbolt"
@@ -40,7 +41,8 @@ const (
 // index is the bolt file of what can be derived from the journal. Everything in it is a projection up to the
 // checkpoint's position or further: each log and device row says how far it is itself.
 type index struct {
-	db *bbolt.DB
+	db   *bbolt.DB    // replaced by compact, with maintain and swap
+	swap sync.RWMutex // whoever reads db holds it or maintain
 }
 
 // checkpoint is the row written last: recovery replays from position.
@@ -68,7 +70,9 @@ func (ix *index) close() error { return ix.db.Close() }
 
 // view runs a read transaction; fn must be short, no transaction stays open over 10 ms.
 func (ix *index) view(fn func(tx *bbolt.Tx) error) error {
+	ix.swap.RLock()
 	err := ix.db.View(fn)
+	ix.swap.RUnlock()
 	if errors.Is(err, bbolterrors.ErrDatabaseNotOpen) {
 		return store.ErrClosed
 	}

@@ -34,6 +34,7 @@ type logs struct {
 	dirty dirtyList
 	refs  freshRefs
 	disk  diskState
+	held  func() (bool, error) // whether a hold forbids retention
 
 	// maintain is the baton of who writes the index: checkpoints, retention. No append and no read ever takes it.
 	maintain sync.Mutex

@@ -27,9 +27,11 @@ func dropIndex(dir string) error {
 	return err
 }
 
+const backupPrefix = "before-format-"
+
 // backupOf is where a directory is copied to before it is migrated away from a version.
 func backupOf(dir string, version int) string {
-	return filepath.Join(dir, fmt.Sprintf("before-format-%d", version+1))
+	return filepath.Join(dir, fmt.Sprintf("%s%d", backupPrefix, version+1))
 }
 
 // migrate brings a directory to the newest format step by step, each after a backup. FORMAT is written after the step,

@@ -20,9 +20,10 @@ const (
 )
 
 // openLogs opens the journal and the index under cfg.Dir and replays what the index lacks.
-func openLogs(cfg Config, f format, keys keySource) (_ *logs, err error) {
-	l := &logs{cfg: cfg, log: cfg.Logger, id: f.store, epoch: f.epoch, seal: newSealer(keys), stop: make(chan struct{})}
+func openLogs(cfg Config, f format, keys keySource, held func() (bool, error)) (_ *logs, err error) {
+	l := &logs{cfg: cfg, log: cfg.Logger, id: f.store, epoch: f.epoch, seal: newSealer(keys), held: held, stop: make(chan struct{})}
 	l.queue.ready.L = &l.queue.mu
+	l.ring.seal = l.seal
 	l.c.tail.max = cfg.CacheBytes
 	l.dirty.limit, l.dirty.due = cfg.CheckpointRecords, make(chan struct{}, 1)
 	l.nextLog.Store(1)

@@ -19,11 +19,15 @@ const (
 )
 
 // retain removes the segments whose newest record is older than Config.Retention, oldest first, and sweeps what
-// de-duplication does not need any more.
+// de-duplication does not need any more. While there is any hold no segment goes.
 func (l *logs) retain() error {
 	l.maintain.Lock()
 	defer l.maintain.Unlock()
-	if l.cfg.Retention > 0 {
+	held, err := l.held()
+	if err != nil {
+		return fmt.Errorf("bolt: retention: %w", err)
+	}
+	if l.cfg.Retention > 0 && !held {
 		before := l.now().Add(-l.cfg.Retention)
 		for _, seg := range l.journal.Segments() {
 			if !seg.Sealed || seg.Modified.After(before) {

@@ -22,6 +22,8 @@ type ring struct {
 	next    journal.Position // after the newest durable record
 	wake    chan struct{}    // closed when next moves; nil while nobody waits
 	closed  bool
+
+	seal *sealer // fixed; knows whose texts are gone
 }
 
 type ringBatch struct {
@@ -39,6 +41,13 @@ func (r *ring) end() journal.Position {
 func (r *ring) add(entries []store.Entry, next journal.Position) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.seal.any.Load() { // erased since it was committed: see logs.erase
+		for i := range entries {
+			if rec := entries[i].Record; rec != nil && r.seal.gone(rec.Sender) {
+				entries[i].Record = withoutText(rec)
+			}
+		}
+	}
 	r.batches = append(r.batches, ringBatch{r.next, next, entries})
 	r.entries += len(entries)
 	r.next = next

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hwangso/hwangso/store"
 )
@@ -37,12 +38,14 @@ type keySource interface {
 // to the order of Go's maps.
 type sealer struct {
 	keys   keySource
+	any    atomic.Bool // something was forgotten
 	shards [sealShards]sealShard
 }
 
 type sealShard struct {
-	mu    sync.RWMutex
-	aeads map[store.AccountID]cipher.AEAD
+	mu     sync.RWMutex
+	aeads  map[store.AccountID]cipher.AEAD
+	erased map[store.AccountID]struct{} // since the start; whoever asked for the key before must not keep it
 }
 
 func newSealer(keys keySource) *sealer {
@@ -75,6 +78,9 @@ func (s *sealer) aead(a store.AccountID) (cipher.AEAD, error) {
 	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	if _, gone := sh.erased[a]; gone {
+		return nil, errKeyGone
+	}
 	if len(sh.aeads) >= sealedPer {
 		for other := range sh.aeads {
 			delete(sh.aeads, other)
@@ -91,6 +97,23 @@ func (s *sealer) forget(a store.AccountID) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	delete(sh.aeads, a)
+	if sh.erased == nil {
+		sh.erased = make(map[store.AccountID]struct{})
+	}
+	sh.erased[a] = struct{}{}
+	s.any.Store(true)
+}
+
+// gone reports whether the account's key was forgotten since the start.
+func (s *sealer) gone(a store.AccountID) bool {
+	if !s.any.Load() {
+		return false
+	}
+	sh := &s.shards[a%sealShards]
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	_, gone := sh.erased[a]
+	return gone
 }
 
 func additional(b *[16]byte, sender store.AccountID, log store.LogID) []byte {

@@ -159,6 +159,9 @@ func Open(cfg Config) (_ *Store, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
+	if err := removeUnfinished(cfg.Dir); err != nil {
+		return nil, err
+	}
 	f, master, err := openFormat(cfg)
 	if err != nil {
 		return nil, err
@@ -166,7 +169,7 @@ func Open(cfg Config) (_ *Store, err error) {
 	if s.directory, err = openDirectory(filepath.Join(cfg.Dir, fileDirectory), directoryOptions{Now: cfg.Now}); err != nil {
 		return nil, err
 	}
-	if s.logs, err = openLogs(cfg, f, &dataKeys{master, s.directory}); err != nil {
+	if s.logs, err = openLogs(cfg, f, &dataKeys{master, s.directory}, s.directory.held); err != nil {
 		return nil, err
 	}
 	s.sessions, err = openSessions(filepath.Join(cfg.Dir, fileState), sessionsOptions{
@@ -174,6 +177,15 @@ func Open(cfg Config) (_ *Store, err error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	erasing, err := s.directory.erasing()
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range erasing {
+		if err := s.finishErase(context.Background(), id); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
 }

@@ -48,6 +48,8 @@ func Directory(t *testing.T, open func(t testing.TB, dir string) DirectoryCloser
 		{"rows that expire", testRowExpiry},
 		{"rows and edges in one change", testRowsAndEdges},
 		{"limits of rows", testRowLimits},
+		{"erase", testErase},
+		{"holds", testHolds},
 		{"ended context", testDirectoryContext},
 	}
 	for _, c := range cases {

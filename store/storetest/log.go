@@ -58,6 +58,9 @@ func Log(t *testing.T, open OpenStore) {
 		{"follow from behind", testFollowBehind},
 		{"follow while appending", testFollowLive},
 		{"many appenders", testManyAppenders},
+		{"erase", testEraseLogs},
+		{"compact", testCompact},
+		{"compact under load", testCompactLive},
 		{"pendings resolve before close", testCloseResolves},
 	}
 	for _, c := range cases {
