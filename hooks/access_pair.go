@@ -121,14 +121,14 @@ func counted(name string, peer store.Account) string {
 // up. retry is when it renews.
 func (a *Access) spend(me store.AccountID, p *pair) (retry time.Duration, err error) {
 	if !p.Spends() {
-		return 0, nil
+		return graph.Renews(a.cfg.Now()), nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	left, renews, err := a.graph.Spend(ctx, me, budgetStrangers, p.on, p.perDay)
+	left, _, err := a.graph.Spend(ctx, me, budgetStrangers, p.on, p.perDay)
 	if err != nil {
 		return 0, err
 	}
 	p.Budget = left
-	return renews.Sub(a.cfg.Now()), nil
+	return graph.Renews(a.cfg.Now()), nil
 }

@@ -59,6 +59,12 @@ func spentOn(on string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:9])
 }
 
+// Renews is how long it is until the daily budgets begin anew, at midnight UTC.
+func Renews(now time.Time) time.Duration {
+	now = now.UTC()
+	return time.Unix((now.Unix()/86400+1)*86400, 0).Sub(now)
+}
+
 // errSpent ends a change that has nothing to store.
 var errSpent = store.Bad("nothing to spend")
 
