@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -42,6 +43,7 @@ func TestTables(t *testing.T) {
 	w := newWorld(t)
 	tables := map[string]func(*testing.T) string{
 		"outcomes": outcomesTable,
+		"denials":  denialsTable,
 		"flags":    flagsTable,
 		"limits":   w.limitsTable,
 		"metrics":  w.metricsTable,
@@ -123,6 +125,36 @@ func outcomesTable(t *testing.T) string {
 		}
 	}
 	return strings.ReplaceAll(b.String(), "`reply/, ", "`reply/`, ")
+}
+
+// denialsTable is how each denial of the policy is told, in the order of the policy's list.
+func denialsTable(t *testing.T) string {
+	rows := make(map[store.Code]wire.Row)
+	for _, r := range wire.Table() {
+		rows[r.Code] = r
+	}
+	var b strings.Builder
+	b.WriteString("| outcome | code | `error` | a publish on 3.1 and 3.1.1 | PUBACK on 5 | `retry_ms` |\n|---|---|---|---|---|---|\n")
+	for _, o := range policy.Outcomes {
+		e, ok := errors.AsType[*store.Error](hooks.Refusal(o, time.Minute))
+		if reason, denied := o.Denied(); denied != ok || ok && e.Word() != reason {
+			t.Errorf("%s is told as %v", o, e)
+			continue
+		}
+		if !ok {
+			continue
+		}
+		r, known := rows[e.Code]
+		if !known || (e.Retry > 0) && !r.Retry {
+			t.Errorf("%s: code %d is told as %+v", o, e.Code, r)
+		}
+		retry := ""
+		if e.Retry > 0 {
+			retry = "yes"
+		}
+		fmt.Fprintf(&b, "| %s | %d | `%s` | `%s` | 0x%02X | %s |\n", o, e.Code, e.Word(), r.V3, r.V5, retry)
+	}
+	return strings.ReplaceAll(b.String(), "`reply/, then PUBACK`", "`reply/`, then PUBACK")
 }
 
 // nearerWords are the reasons of the policy's denials, and those of logins, that go with a code.

@@ -124,6 +124,16 @@ func testRequestAccepted(t *testing.T, l *logCase) {
 		if len(refs) != 0 {
 			t.Fatalf("listed for one who is no member: %+v", refs)
 		}
+		for a, want := range map[store.AccountID]int{l.a: 0, l.b: 1, l.c: 0} {
+			asked, err := l.RequestsTo(a, 0, 0)
+			noError(t, err)
+			if len(asked) != want || want > 0 && (asked[0].ID != log || asked[0].Side(l.a).Requests != 3) {
+				t.Fatalf("requests to %d: %+v", a, asked)
+			}
+			if asked, err = l.RequestsTo(a, log, 1); err != nil || len(asked) != 0 {
+				t.Fatalf("requests after the last: %+v, %v", asked, err)
+			}
+		}
 		marks, err := l.Standing(log)
 		noError(t, err)
 		wantEqual(t, marks.Steps(), []store.Step{{Seq: 0, Members: 2}, {Seq: 7}})
@@ -135,6 +145,9 @@ func testRequestAccepted(t *testing.T, l *logCase) {
 	wantCode(t, err, store.CodeForbidden)
 	l.answer(log, store.ChangeAccept, l.b, 0, 0)
 	l.twice(func() {
+		if asked, err := l.RequestsTo(l.b, 0, 0); err != nil || len(asked) != 0 {
+			t.Fatalf("requests that were accepted: %+v, %v", asked, err)
+		}
 		wantEqual(t, l.sides(log), "7w0@0 6-0@0 ")
 		wantEqual(t, l.sees(log, l.b), "1:ONE*4 3:three 4:ONE 6: ")
 		wantEqual(t, l.sees(log, l.a), "1:ONE*4 2:shadow 3:only mine*5 4:ONE 5:only mine 6: 7:too many ")
