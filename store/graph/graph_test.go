@@ -23,7 +23,9 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	dir := t.TempDir()
-	s, err := bolt.Open(bolt.Config{Dir: filepath.Join(dir, "data"), MinFree: -1})
+	w := &world{clock: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
+	now := func() time.Time { return w.clock }
+	s, err := bolt.Open(bolt.Config{Dir: filepath.Join(dir, "data"), MinFree: -1, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,8 +34,7 @@ func newWorld(t *testing.T) *world {
 			t.Error(err)
 		}
 	})
-	w := &world{store: s, clock: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
-	w.Graph = New(s, func() time.Time { return w.clock })
+	w.store, w.Graph = s, New(s, now)
 	for i, name := range []string{"alice", "bob"} {
 		acct, err := s.CreateAccount(t.Context(), store.Account{Name: name})
 		if err != nil {
