@@ -122,6 +122,10 @@ func (s *Session) lastDelivered(log store.LogID, seq store.Seq, mine bool) store
 	if err != nil {
 		return seq
 	}
+	withhold, err := s.b.access.Withhold(s.id.Account, info)
+	if err != nil {
+		return seq
+	}
 	first := max(info.First, 1)
 	if m := info.Members.Find(s.id.Account); m != nil && len(m.Spans) > 0 {
 		first = max(first, m.Spans[0].From) // what lies before the first join was never there for this user
@@ -131,7 +135,7 @@ func (s *Session) lastDelivered(log store.LogID, seq store.Seq, mine bool) store
 	}
 	const look = 32
 	for n := 0; n < look && seq >= first; n++ {
-		page, err := s.b.store.Read(store.Query{Log: log, Viewer: s.id.Account, After: seq - 1, Upto: seq, Max: 1})
+		page, err := s.b.store.Read(store.Query{Log: log, Viewer: s.id.Account, After: seq - 1, Upto: seq, Max: 1, Withhold: withhold})
 		if err != nil {
 			return seq
 		}

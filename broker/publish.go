@@ -271,7 +271,11 @@ func (b *Broker) attach(c view.Content, me store.AccountID) error {
 // author for 24 hours, by a moderator at any time; react by whoever sees the message; pin by moderators, in a 1:1
 // conversation by both.
 func (b *Broker) operation(d *store.Draft, op view.Operation, g hooks.Grant) error {
-	page, err := b.store.Read(store.Query{Log: d.Log, Viewer: d.Sender, After: op.Op.Target - 1, Upto: op.Op.Target, Max: 1})
+	withhold, err := b.access.Withhold(d.Sender, g.Log)
+	if err != nil {
+		return err
+	}
+	page, err := b.store.Read(store.Query{Log: d.Log, Viewer: d.Sender, After: op.Op.Target - 1, Upto: op.Op.Target, Max: 1, Withhold: withhold})
 	if err != nil && store.CodeOf(err) != store.CodeTrimmed {
 		return err
 	}

@@ -275,7 +275,7 @@ func (s *Session) pull(p *pump, f *feed) {
 		base = f.next
 	}
 	s.mu.Unlock()
-	page, err := s.b.store.Read(q)
+	page, err := s.read(f, q)
 	var about pageContext
 	if len(page.Records) > 0 {
 		about = s.gather(q.Log, v, base, fresh, mine)
@@ -318,6 +318,20 @@ func (s *Session) pull(p *pump, f *feed) {
 		}
 	}
 	f.forward(&p.page, page.Next)
+}
+
+// read reads what the session may get of a log. The caller does not hold mu.
+func (s *Session) read(f *feed, q store.Query) (store.Page, error) {
+	if f.topic.Place == hooks.Room {
+		info, err := s.b.store.Info(q.Log)
+		if err == nil {
+			q.Withhold, err = s.b.access.Withhold(s.id.Account, info)
+		}
+		if err != nil {
+			return store.Page{}, err
+		}
+	}
+	return s.b.store.Read(q)
 }
 
 // deliver appends one record to the chunk, or passes it over. id is the packet identifier of a delivery that is
@@ -444,7 +458,7 @@ func (s *Session) again(p *pump, e sent) {
 	q := store.Query{Log: e.feed.log, Viewer: s.id.Account, After: e.first - 1, Upto: e.seq, Max: int(e.seq - e.first + 1)}
 	f, v := e.feed, e.feed.sel.View
 	s.mu.Unlock()
-	page, err := s.b.store.Read(q)
+	page, err := s.read(f, q)
 	about := s.gather(q.Log, v, e.first-1, false, false) // what was withheld before it has been told
 	s.mu.Lock()
 	if s.ended || s.feeds[f.log] != f {

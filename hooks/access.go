@@ -14,6 +14,7 @@ type Graph interface {
 	graph.Store
 	Account(id store.AccountID) (store.Account, error)
 	AccountByName(name string) (store.Account, error)
+	Read(q store.Query) (store.Page, error)
 }
 
 // AccessConfig is what may differ from one Access to another. The zero value is the defaults.
@@ -130,7 +131,15 @@ func (a *Access) room(me store.AccountID, t Topic) (Grant, error) {
 	if room.Open {
 		return a.openWrite(me, g, account.State, room, t.Act)
 	}
-	return decide(g, policy.WriteRoom(policy.RoomFacts{AState: account.State, ARole: g.Log.Members.Role(me)}), 0)
+	outcome, retry, err := a.groupWrite(me, g.Log, account.State, room, t.Act == Read)
+	if err == nil {
+		err = later(outcome, retry)
+	}
+	if err != nil {
+		return Grant{}, err
+	}
+	g.Outcome = outcome
+	return g, nil
 }
 
 // Inside reports whether a filter for exactly this room or user can select anything: me is a member of the room, has a

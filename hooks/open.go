@@ -111,9 +111,6 @@ func (a *Access) NickFree(log store.LogInfo, n graph.Nick) (bool, error) {
 	return !asks, err
 }
 
-// errOpenClosed is what everybody is told who would write in a room that an operator has closed.
-var errOpenClosed error = &store.Error{Code: store.CodeLocked, Text: "the room was closed by the operators"}
-
 // openWrite decides whether a member may publish in an open room. Nothing holds up a read mark; slow mode is for messages
 // alone, and asked last: see Pace. Every fact is gathered whatever the outcome.
 func (a *Access) openWrite(me store.AccountID, g Grant, state store.AccountState, room *graph.Room, act Act) (Grant, error) {
@@ -134,7 +131,7 @@ func (a *Access) openWrite(me store.AccountID, g Grant, state store.AccountState
 	}
 	outcome := policy.SendOpen(f)
 	if room.Closed != 0 && act != Read && outcome != policy.DenySuspended && outcome != policy.DenyNotMember {
-		return Grant{}, errOpenClosed
+		return Grant{}, ErrRoomClosed
 	}
 	if outcome == policy.DenyMuted {
 		wait := time.Duration(0) // for ever

@@ -36,7 +36,8 @@ type world struct {
 	limits *limit.Limiter
 	tokens map[string]string // account tokens by user
 	ticks  atomic.Int64
-	full   bool // the disk, as a store finds it when it opens
+	clock  func() time.Time // of the broker; nil: time.Now
+	full   bool             // the disk, as a store finds it when it opens
 }
 
 func (w *world) space(string) (free, total uint64, err error) {
@@ -77,7 +78,7 @@ func (w *world) start(change ...func(*Config)) {
 	w.store, err = bolt.Open(bolt.Config{Dir: w.dir, SegmentBytes: 1 << 20, Now: w.now, FreeSpace: w.space})
 	must(err)
 	reg := prometheus.NewRegistry()
-	w.broker, err = broker.New(broker.Config{Store: w.store, Limits: w.limits, Registerer: reg})
+	w.broker, err = broker.New(broker.Config{Store: w.store, Limits: w.limits, Now: w.clock, Registerer: reg})
 	must(err)
 	auth, err := hooks.NewAuthenticator(hooks.Config{Directory: w.store})
 	must(err)

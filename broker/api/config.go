@@ -33,22 +33,24 @@ const (
 
 // Limits bound what a user may have and ask for. A zero field means its default.
 type Limits struct {
-	Group   int           `json:"group"`   // members of a room; 500
-	Rooms   int           `json:"rooms"`   // rooms a user is in; 1,000
-	Friends int           `json:"friends"` // friends of a user; 10,000
-	Blocks  int           `json:"blocks"`  // users a user blocks; 10,000
-	Devices int           `json:"devices"` // devices of a user; 10
-	Tokens  int           `json:"tokens"`  // tokens of a user that have not expired; 50
-	Batch   int           `json:"batch"`   // users named in one request; 32
-	Page    int           `json:"page"`    // items of a page; 200
-	Title   int           `json:"title"`   // bytes of a room's title; 200
-	Display int           `json:"display"` // characters of a display name; 64
-	Status  int           `json:"status"`  // characters of a status; 200
-	Label   int           `json:"label"`   // characters of a device's or token's label; 64
-	Deleted int           `json:"deleted"` // separate ranges a user deleted for itself in one conversation; 1,000
-	Body    int           `json:"body"`    // bytes of a request; 128 KiB
-	AtOnce  int           `json:"at_once"` // requests of one user under way; 32
-	Grace   time.Duration `json:"-"`       // longest life of a rotated token; 7 days
+	Group       int           `json:"group"`       // members of a room; 500
+	Rooms       int           `json:"rooms"`       // rooms a user is in; 1,000
+	Friends     int           `json:"friends"`     // friends of a user; 10,000
+	Blocks      int           `json:"blocks"`      // users a user blocks; 10,000
+	Devices     int           `json:"devices"`     // devices of a user; 10
+	Tokens      int           `json:"tokens"`      // tokens of a user that have not expired; 50
+	Batch       int           `json:"batch"`       // users named in one request; 32
+	Page        int           `json:"page"`        // items of a page; 200
+	Title       int           `json:"title"`       // bytes of a room's title; 200
+	Description int           `json:"description"` // bytes of a room's description; 1,000
+	Invites     int           `json:"invites"`     // users invited a day; 50
+	Display     int           `json:"display"`     // characters of a display name; 64
+	Status      int           `json:"status"`      // characters of a status; 200
+	Label       int           `json:"label"`       // characters of a device's or token's label; 64
+	Deleted     int           `json:"deleted"`     // separate ranges a user deleted for itself in one conversation; 1,000
+	Body        int           `json:"body"`        // bytes of a request; 128 KiB
+	AtOnce      int           `json:"at_once"`     // requests of one user under way; 32
+	Grace       time.Duration `json:"-"`           // longest life of a rotated token; 7 days
 }
 
 // answerBytes is about how much of a history goes into one answer. At least one record does.
@@ -60,7 +62,7 @@ func (l *Limits) setDefaults() {
 		d int
 	}{
 		{&l.Group, 500}, {&l.Rooms, 1000}, {&l.Friends, 10_000}, {&l.Blocks, 10_000}, {&l.Devices, hooks.DefaultDevices},
-		{&l.Tokens, 50}, {&l.Batch, 32}, {&l.Page, 200}, {&l.Title, 200}, {&l.Display, 64}, {&l.Status, 200},
+		{&l.Tokens, 50}, {&l.Batch, 32}, {&l.Page, 200}, {&l.Title, 200}, {&l.Description, 1000}, {&l.Invites, hooks.InvitationsADay}, {&l.Display, 64}, {&l.Status, 200},
 		{&l.Label, 64}, {&l.Deleted, 1000}, {&l.Body, 128 << 10}, {&l.AtOnce, 32},
 	} {
 		if *f.v == 0 {
@@ -73,7 +75,7 @@ func (l *Limits) setDefaults() {
 }
 
 func (l *Limits) validate() error {
-	for _, v := range []int{l.Group, l.Rooms, l.Friends, l.Blocks, l.Devices, l.Tokens, l.Batch, l.Page, l.Title, l.Display,
+	for _, v := range []int{l.Group, l.Rooms, l.Friends, l.Blocks, l.Devices, l.Tokens, l.Batch, l.Page, l.Title, l.Description, l.Invites, l.Display,
 		l.Status, l.Label, l.Deleted, l.Body, l.AtOnce, int(l.Grace)} {
 		if v < 0 {
 			return errors.New("api: a limit is negative")

@@ -158,10 +158,22 @@ func (a *API) heads(me store.AccountID, info store.LogInfo) (heads, error) {
 	return out, nil
 }
 
+// read reads a page of what its viewer may see, as it is delivered to the viewer's devices.
+func (a *API) read(q store.Query) (store.Page, error) {
+	info, err := a.store.Info(q.Log)
+	if err == nil {
+		q.Withhold, err = a.broker.Access().Withhold(q.Viewer, info)
+	}
+	if err != nil {
+		return store.Page{}, err
+	}
+	return a.store.Read(q)
+}
+
 // visible reads everything the user may see in (from, upto]. What retention removes meanwhile is left out.
 func (a *API) visible(me store.AccountID, log store.LogID, from, upto store.Seq) (out []*store.Record, err error) {
 	for from < upto {
-		page, err := a.store.Read(store.Query{Log: log, Viewer: me, After: from, Upto: upto, Max: a.limits().Page, Bytes: 4 * answerBytes})
+		page, err := a.read(store.Query{Log: log, Viewer: me, After: from, Upto: upto, Max: a.limits().Page, Bytes: 4 * answerBytes})
 		if store.CodeOf(err) == store.CodeTrimmed {
 			info, err := a.store.Info(log)
 			if err != nil {
@@ -235,6 +247,8 @@ type entry struct {
 	Conversation
 	Display string    `json:"display,omitempty" doc:"Of the other side of a 1:1 conversation."`
 	Title   string    `json:"title,omitempty" doc:"Of a room."`
+	Picture string    `json:"picture,omitempty" doc:"Of a room: a file's identifier."`
+	Closed  bool      `json:"closed,omitempty" doc:"The room was closed by the operators: it can only be read."`
 	Role    string    `json:"role" doc:"member, moderator or owner; none: the user has left."`
 	Members int       `json:"members" doc:"How many there are now."`
 	Head    store.Seq `json:"head" doc:"The newest sequence this user may see; 0: nothing yet."`
@@ -254,6 +268,7 @@ type listed struct {
 	heads
 	key   string      // how pages and sync name it
 	muted *graph.Mute // nil: it rings
+	set   *graph.Room // of a room
 }
 
 // conversations returns what the user is or was in, the newest first, as the user sees it.
@@ -277,6 +292,9 @@ func (a *API) conversations(ctx context.Context, me store.AccountID) ([]listed, 
 			switch l.Key.Kind {
 			case store.LogRoom:
 				l.key = "r" + l.Key.Name
+				if l.set, err = a.graph.Room(l.ID); err != nil {
+					return nil, fmt.Errorf("api: room: %w", err)
+				}
 			case store.LogPair:
 				peer := a.broker.Name(l.Key.Peer(me))
 				if peer == "" {
@@ -314,6 +332,15 @@ func (l *listed) active() int {
 	return l.Members.Active
 }
 
+func (l *listed) picture() string {
+	if l.set == nil {
+		return ""
+	}
+	return l.set.Picture
+}
+
+func (l *listed) closed() bool { return l.set != nil && l.set.Closed != 0 }
+
 func (l *listed) hidden() bool { return l.Me.HiddenAt != 0 && l.seen <= l.Me.HiddenAt }
 
 // entry completes a conversation for a list.
@@ -321,12 +348,12 @@ func (a *API) entry(me store.AccountID, l *listed) (entry, error) {
 	e := entry{Role: l.Me.Role.String(), Title: l.Title, Members: l.active(), Head: l.seen, Time: time.UnixMilli(l.time).UTC(),
 		Hidden: l.hidden(), Mute: shownMute(l.muted)}
 	if l.Key.Kind == store.LogRoom {
-		e.Room = l.Key.Name
 		me, err := a.meIn(me, l.LogInfo)
 		if err != nil {
 			return e, err
 		}
 		e.Me = me
+		e.Room, e.Picture, e.Closed = l.Key.Name, l.picture(), l.closed()
 	} else {
 		peer, err := a.store.Account(l.Key.Peer(me))
 		if err != nil {

@@ -75,7 +75,7 @@ func (a *API) forward(me store.AccountID, log store.LogID, base, upto store.Seq,
 	if base >= upto {
 		return nil, base, nil
 	}
-	page, err := a.store.Read(store.Query{Log: log, Viewer: me, After: base, Upto: upto, Max: limit, Bytes: answerBytes})
+	page, err := a.read(store.Query{Log: log, Viewer: me, After: base, Upto: upto, Max: limit, Bytes: answerBytes})
 	if err != nil {
 		return nil, 0, fmt.Errorf("api: read: %w", err)
 	}

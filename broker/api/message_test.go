@@ -188,7 +188,7 @@ func TestReadMarks(t *testing.T) {
 	w.friends("alice", "bob")
 	w.friends("alice", "carol")
 	w.as("alice", 200, "room.create", obj{"room": "lobby"})
-	w.as("alice", 200, "room.invite", obj{"room": "lobby", "users": []string{"bob", "carol"}})
+	w.op(200, "room.add", obj{"room": "lobby", "users": []string{"bob", "carol"}})
 	for i := range 3 {
 		w.as("alice", 200, "message.send", obj{"room": "lobby", "text": fmt.Sprint(i)})
 	}

@@ -44,11 +44,22 @@ func (a *API) tellSignIns(ctx context.Context) {
 // notify writes a notice to one user and waits until it is durable. It follows something that has happened and cannot
 // be refused any more, so a notice that cannot be written is counted and logged, not returned.
 func (a *API) notify(ctx context.Context, to store.AccountID, n view.Notice, text string) {
+	a.notice(ctx, to, n, text, false)
+}
+
+// notice is notify, or with hidden writes a notice that nobody ever sees, for where it must not show, in what is written
+// and how long it takes, whether the user is told.
+func (a *API) notice(ctx context.Context, to store.AccountID, n view.Notice, text string, hidden bool) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	d := store.Draft{Kind: store.KindNotice, Extra: n.Extra(), Text: []byte(text)}
+	if hidden {
+		d.Audience = store.AudienceSender // the server's
+	}
 	info, _, err := a.store.Open(ctx, store.NoticeKey(to), store.Creation{Members: []store.Member{{Account: to, Role: store.RoleMember}}})
 	if err == nil {
-		_, err = wait(ctx, a.store.Append(store.Draft{Log: info.ID, Kind: store.KindNotice, Extra: n.Extra(), Text: []byte(text)}))
+		d.Log = info.ID
+		_, err = wait(ctx, a.store.Append(d))
 	}
 	if err != nil {
 		a.metrics.untold.Inc()

@@ -36,12 +36,11 @@ func openOperations() []operation {
 
 // Limits of what is said about an open room.
 const (
-	maxTags        = 10
-	maxTag         = 30   // characters
-	maxDescription = 1000 // bytes
-	maxCode        = 64   // bytes
-	maxAsk         = 200  // characters that somebody says when it asks to come in
-	maxSlow        = 3600 // seconds
+	maxTags = 10
+	maxTag  = 30   // characters
+	maxCode = 64   // bytes
+	maxAsk  = 200  // characters that somebody says when it asks to come in
+	maxSlow = 3600 // seconds
 )
 
 type openRoom struct {
@@ -114,7 +113,7 @@ type openFields struct {
 func (a *API) apply(r *graph.Room, log store.LogID, f *openFields) error {
 	var err error
 	if f.Description != nil {
-		if r.Description, err = paragraph("description", *f.Description, maxDescription); err != nil {
+		if r.Description, err = paragraph("description", *f.Description, a.limits().Description); err != nil {
 			return err
 		}
 	}

@@ -69,7 +69,7 @@ func (a *API) below(c *caller, info store.LogInfo, s string) (store.AccountID, e
 
 // tell writes into a room what happened to it.
 func (a *API) tell(ctx context.Context, c *caller, info store.LogInfo, e view.RoomEvent) error {
-	_, err := wait(ctx, a.store.Append(store.Draft{Log: info.ID, Sender: c.account.ID, Kind: store.KindSystem, Extra: e.Extra()}))
+	_, err := wait(ctx, a.store.Append(store.Draft{Log: info.ID, Sender: c.account.ID, Kind: store.KindSystem, Extra: e.Extra(), Text: []byte(e.Text)}))
 	if err != nil {
 		return fmt.Errorf("api: event of a room: %w", err)
 	}
@@ -99,29 +99,14 @@ func (a *API) openMute(ctx context.Context, c *caller, in *openMuteIn) (*none, e
 	if err != nil {
 		return nil, err
 	}
-	if info.Members.Role(u) == store.RoleNone {
-		return nil, errNoMember
-	}
-	e := view.RoomEvent{What: view.RoomMuted, Who: u}
 	until := int64(graph.Forever)
 	switch {
 	case in.On != nil && !*in.On:
-		until, e.What = 0, view.RoomUnmuted
+		until = 0
 	case in.Seconds > 0:
 		until = a.now().Add(time.Duration(in.Seconds) * time.Second).UnixMilli()
-		e.At = until
 	}
-	m, err := a.graph.RoomMember(info.ID, u)
-	if err != nil {
-		return nil, fmt.Errorf("api: member: %w", err)
-	}
-	if m.Muted == until || until == 0 && !m.MutedAt(a.now().UnixMilli()) {
-		return &none{}, nil
-	}
-	if err := a.graph.SetRoomMember(ctx, info.ID, u, func(m *graph.RoomMember) error { m.Muted = until; return nil }); err != nil {
-		return nil, fmt.Errorf("api: mute: %w", err)
-	}
-	return &none{}, a.tell(ctx, c, info, e)
+	return &none{}, a.muteMember(ctx, c, info, u, until)
 }
 
 type openBanIn struct {

@@ -323,7 +323,7 @@ type opRoomAddIn struct {
 	Role string `json:"role,omitempty" doc:"member, moderator or owner; absent: member."`
 }
 
-func (a *API) opRoomAdd(ctx context.Context, c *caller, in *opRoomAddIn) (*roomInviteOut, error) {
+func (a *API) opRoomAdd(ctx context.Context, c *caller, in *opRoomAddIn) (*roomAddOut, error) {
 	role := store.RoleMember
 	if in.Role != "" {
 		var ok bool

@@ -105,7 +105,7 @@ func (a *API) poll(me store.AccountID, p Conversation, seq store.Seq) (q asked, 
 	if seq == 0 {
 		return q, errNoPoll
 	}
-	page, err := a.store.Read(store.Query{Log: q.log.ID, Viewer: me, After: seq - 1, Upto: seq, Max: 1})
+	page, err := a.read(store.Query{Log: q.log.ID, Viewer: me, After: seq - 1, Upto: seq, Max: 1})
 	if err != nil && store.CodeOf(err) != store.CodeTrimmed {
 		return q, fmt.Errorf("api: poll: %w", err)
 	}

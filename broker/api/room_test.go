@@ -23,9 +23,12 @@ func TestRoomLife(t *testing.T) {
 		t.Fatalf("a random identifier: %q", r)
 	}
 
-	want(t, "invite", w.as("alice", 200, "room.invite", obj{"room": "lobby", "users": []string{"BOB"}})["added"], []string{"bob"})
+	want(t, "invite", w.as("alice", 200, "room.invite", obj{"room": "lobby", "users": []string{"BOB"}})["pending"], []string{"bob"})
+	w.as("bob", 404, "room.members", obj{"room": "lobby"}) // asked, not in
+	want(t, "accept", w.as("bob", 200, "room.accept", obj{"room": "Lobby"})["title"], "The lobby")
 	want(t, "invite again", w.as("alice", 200, "room.invite", obj{"room": "lobby", "users": []string{"bob"}})["already"], []string{"bob"})
 	w.as("bob", 200, "room.invite", obj{"room": "lobby", "users": []string{"carol"}}) // any member invites
+	w.as("carol", 200, "room.accept", obj{"room": "lobby"})
 	w.as("alice", 403, "room.invite", obj{"room": "lobby", "users": []string{"dave"}})
 	many := w.as("alice", 200, "room.invite", obj{"room": "lobby", "users": []string{"dave", "nobody", "carol"}})
 	want(t, "refused", many["refused"], "[map[code:403 error:not_friend user:dave] map[code:403 error:not_friend user:nobody]]")
@@ -54,14 +57,13 @@ func TestRoomLife(t *testing.T) {
 		events = append(events, fmt.Sprintf("%s:%d:%s", w.broker.Name(r.Sender), r.Change.Kind, w.broker.Name(r.Change.Account)))
 	}
 	want(t, "events", events, []string{
-		"alice:1:bob", "bob:1:carol", "alice:4:bob", "bob:5:", "bob:3:carol", "alice:4:bob", "alice:2:alice"})
+		"bob:1:bob", "carol:1:carol", "alice:4:bob", "bob:5:", "bob:3:carol", "alice:4:bob", "alice:2:alice"})
 
-	// Who has left reads what was there, and nothing later.
+	// Who has left reads nothing any more, and knows that it has left.
 	w.as("bob", 200, "message.send", obj{"room": "lobby", "text": "alone"})
-	for _, item := range w.as("alice", 200, "room.history", obj{"room": "lobby"})["items"].([]any) {
-		if item.(obj)["b"] == "alone" {
-			t.Fatal("alice reads on after leaving")
-		}
+	items := w.as("alice", 200, "room.history", obj{"room": "lobby"})["items"].([]any)
+	if last := items[len(items)-1].(obj); last["x"].(obj)["op"] != "left" {
+		t.Fatalf("the last that alice reads after leaving is %v", last)
 	}
 }
 
@@ -123,7 +125,8 @@ func TestForeignRooms(t *testing.T) {
 	w.as("alice", 200, "room.create", obj{"room": "secret"})
 	w.as("alice", 200, "message.send", obj{"user": "bob", "text": "hi"})
 	for op, extra := range map[string]obj{
-		"room.invite": {"users": []string{"bob"}}, "room.leave": {}, "room.remove": {"users": []string{"alice"}}, "room.role": {"user": "alice", "role": "member"},
+		"room.invite": {"users": []string{"bob"}}, "room.get": {}, "room.accept": {}, "room.refuse": {}, "room.invited": {}, "room.take": {},
+		"room.withdraw": {"users": []string{"bob"}}, "room.offer": {"user": "alice"}, "room.mute": {"user": "alice"}, "room.leave": {}, "room.remove": {"users": []string{"alice"}}, "room.role": {"user": "alice", "role": "member"},
 		"room.set": {"title": "x"}, "room.members": {}, "room.history": {}, "room.hide": {}, "message.delete": {"from": 1},
 		"read.list": {}, "read.set": {"seq": 1}, "message.send": {"text": "x"}, "message.recall": {"seq": 1},
 	} {
@@ -166,11 +169,12 @@ func TestGroupLimitHoldsConcurrently(t *testing.T) {
 		n := fmt.Sprintf("g%d", i)
 		w.users(n)
 		w.friends("alice", n)
+		w.as("alice", 200, "room.invite", obj{"room": "small", "users": []string{n}})
 	}
 	status := make(chan int, guests)
 	for i := range guests {
 		go func() {
-			r := do(t, w.public.URL, "room.invite", "Bearer "+w.tokens["alice"], obj{"room": "small", "users": []string{fmt.Sprintf("g%d", i)}})
+			r := do(t, w.public.URL, "room.accept", "Bearer "+w.tokens[fmt.Sprintf("g%d", i)], obj{"room": "small"})
 			status <- r.status
 		}()
 	}
@@ -191,7 +195,7 @@ func TestRoomList(t *testing.T) {
 	w.friends("alice", "bob")
 	w.friends("alice", "carol")
 	w.as("alice", 200, "room.create", obj{"room": "lobby", "title": "Lobby"})
-	w.as("alice", 200, "room.invite", obj{"room": "lobby", "users": []string{"bob"}})
+	w.op(200, "room.add", obj{"room": "lobby", "users": []string{"bob"}})
 	w.as("bob", 200, "message.send", obj{"user": "alice", "text": "one"})
 	w.as("bob", 200, "message.send", obj{"user": "alice", "text": "two"})
 	w.as("alice", 200, "message.send", obj{"user": "bob", "text": "three"})

@@ -193,7 +193,7 @@ func (l *listed) state(mark store.Seq) [syncState]byte {
 		last = l.last.Seq
 	}
 	return stateHash([]any{l.seen, last, l.Title, l.Me.Role, l.active(), min(mark, l.seen), l.hidden(), l.Me.Deleted,
-		l.muted != nil, mutedOr(l.muted)})
+		l.muted != nil, mutedOr(l.muted), l.picture(), l.closed()})
 }
 
 // mutedOr is a mute by value: an address would be a new state at each look.

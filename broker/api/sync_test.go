@@ -46,8 +46,10 @@ func TestSync(t *testing.T) {
 		{"read.set", "alice", obj{"user": "bob", "seq": 2}, "[bob]"},
 		{"room.hide", "alice", obj{"user": "bob"}, "[bob]"},
 		{"message.delete", "alice", obj{"user": "bob", "from": 1}, "[bob]"},
-		{"room.invite", "alice", obj{"room": "lobby", "users": []string{"bob"}}, "[lobby]"},
+		{"room.invite", "alice", obj{"room": "lobby", "users": []string{"bob"}}, "[]"}, // who is asked is not in
+		{"room.accept", "bob", obj{"room": "lobby"}, "[lobby]"},
 		{"room.set", "alice", obj{"room": "lobby", "title": "T"}, "[lobby]"},
+		{"room.set", "alice", obj{"room": "lobby", "picture": "p"}, "[lobby]"},
 		{"room.create", "alice", obj{"room": "other"}, "[other]"},
 		{"profile.set", "alice", obj{"status": "s"}, "[profile]"},
 		{"contact.add", "alice", obj{"user": "carol"}, "[friends]"},

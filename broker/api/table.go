@@ -11,6 +11,7 @@ func userOperations() []operation {
 		discoveryOperations(),
 		requestOperations(),
 		roomOperations(),
+		groupOperations(),
 		messageOperations(),
 		settingsOperations(),
 		fileOperations(),
@@ -52,14 +53,15 @@ func contactOperations() []operation {
 func roomOperations() []operation {
 	return []operation{
 		changing(op("room.create", "Create a room", "The asking user owns it. An identifier that is taken is a conflict, unless the asking user owns that room: then it is returned as it is.", (*API).roomCreate)),
-		changing(op("room.invite", "Invite into a room", "Any member may invite users who have it as a friend. They are members at once, see the room from here on, and get a notice. A user who does not exist, does not have the asking one as a friend, or has blocked it gives the same answer. With several users each is told apart; with one, its refusal is that of the request.", (*API).roomInvite)),
-		changing(op("room.leave", "Leave a room", "What was visible stays readable. An owner who leaves hands the room to the moderator, else the member, who has been in it longest.", (*API).roomLeave)),
+		changing(op("room.invite", "Invite into a room", "Of friends of the asking user, by whoever may invite there. As the invited user has set, it is a member at once (joined) or asked (pending); an invitation that the user refuses or never sees looks like one that waits. Each user and room counts once a day. With several users each is told apart; with one, its refusal is that of the request.", (*API).roomInvite)),
+		changing(op("room.leave", "Leave a room", "Its messages are not shown any more, also not earlier ones, unless the user comes back. Invitations into it are not shown for 30 days. An owner who leaves hands the room to the moderator, else the member, who has been in it longest.", (*API).roomLeave)),
 		changing(op("room.remove", "Remove members", "Moderators remove members, the owner everybody else.", (*API).roomRemove)),
-		changing(op("room.role", "Give a role", "By the owner. Making somebody else the owner makes the asking one a moderator.", (*API).roomRole)),
-		changing(op("room.set", "Change a room's title", "By moderators and the owner.", (*API).roomSet)),
+		changing(op("room.role", "Give a role", "By the owner; there may be several moderators. Making somebody else the owner makes the asking one a moderator; to ask first, see room.offer.", (*API).roomRole)),
+		changing(op("room.set", "Change a room", "Title, description, picture, what new members see, and who invites: by moderators and the owner. What is absent stays as it is.", (*API).roomSet)),
 		op("room.list", "List conversations", "Rooms the user is in and 1:1 conversations, the newest first, with the last message and how many are unread. Hidden ones are left out.", (*API).roomList),
 		op("room.members", "List a room's members", "By identifier. For members only.", (*API).roomMembers),
 		op("room.history", "Read messages", "The envelopes that MQTT delivers, ascending. Without before and after: the newest.", (*API).roomHistory),
+		op("room.get", "Look at a room", "What is set about it, and how the asking user stands in it. For members only.", (*API).roomGet),
 		changing(op("room.hide", "Hide a conversation", "It is left out of the list until its next message.", (*API).roomHide)),
 	}
 }
@@ -100,8 +102,11 @@ func operatorOperations() []operation {
 		scoped(ScopeRooms, changing(op("room.add", "Add members", "Whether they are friends of anybody or not.", (*API).opRoomAdd))),
 		scoped(ScopeRooms, changing(op("room.remove", "Remove members", "Anybody. If it is the owner, the room is handed over first.", (*API).roomRemove))),
 		scoped(ScopeRooms, op("room.members", "List a room's members", "By identifier.", (*API).roomMembers)),
-		scoped(ScopeRooms, changing(op("room.set", "Change a room's title", "An empty one takes it away.", (*API).roomSet))),
+		scoped(ScopeRooms, changing(op("room.set", "Change a room", "As room.set of its moderators.", (*API).roomSet))),
 		scoped(ScopeRooms, changing(op("room.role", "Give a role", "Making somebody the owner makes the owner before a moderator.", (*API).roomRole))),
+		scoped(ScopeRooms, op("room.get", "Look at a room", "What is set about it.", (*API).roomGet)),
+		scoped(ScopeRooms, changing(op("room.mute", "Mute a member", "As room.mute of its moderators.", (*API).roomMute))),
+		scoped(ScopeRooms, changing(op("room.close", "Close a room, or open it again", "A closed room can be read by its members, who are told the reason; nobody writes in it and nobody comes in.", (*API).roomClose))),
 
 		scoped(ScopeOperators, changing(op("operator.token.create", "Make an operator's token", "With scopes that the asking operator has. The secret is told once.", (*API).operatorTokenCreate))),
 		scoped(ScopeOperators, op("operator.token.list", "List operators' tokens", "Without the secrets.", (*API).operatorTokenList)),

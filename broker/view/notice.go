@@ -22,6 +22,11 @@ const (
 	NoticeKept     = "erase_canceled" // the account will not be removed after all
 	NoticeApproved = "approved"       // the user was let into the open room Room
 	NoticeRejected = "rejected"       // the user was not let into the open room Room
+
+	NoticeAdded     = "added"     // the user is a member of Room now
+	NoticeAnswered  = "answered"  // the user answered the invitation into Room on one of its devices
+	NoticeWithdrawn = "withdrawn" // an invitation into Room was taken back
+	NoticeOffered   = "offered"   // Who offers the user the ownership of Room
 )
 
 // Notice is what a record of kind notice says to one user's devices. It travels in the record's Extra, with the

@@ -13,6 +13,9 @@ const (
 	RoomSlow     = "slow" // At seconds
 	RoomMuted    = "muted"
 	RoomUnmuted  = "unmuted"
+	RoomSettings = "room_settings" // what room.get tells has changed
+	RoomClosed   = "closed"        // by an operator; the record's text, if it has one, is the reason
+	RoomReopened = "reopened"
 )
 
 // RoomEvent is what a record of kind system says that carries no change of the membership. It travels in the record's
@@ -21,6 +24,7 @@ type RoomEvent struct {
 	What string          // RoomLocked …, the op of x
 	Who  store.AccountID // of RoomMuted and RoomUnmuted
 	At   int64           // of RoomSlow: seconds, 0: none. Of RoomMuted: Unix milliseconds of its end, 0: it has none
+	Text string          // of RoomClosed: why. It is the record's text
 }
 
 // Extra encodes the event for a Draft of kind store.KindSystem.
@@ -64,7 +68,10 @@ func appendRoomEvent(dst []byte, r *store.Record, l Lang, names Names) []byte {
 	if e.Who != 0 {
 		a.who = appendName(nil, e.Who, l, names)
 	}
-	return appendFilled(dst, said[l], a)
+	if dst = appendFilled(dst, said[l], a); len(r.Text) > 0 {
+		dst = appendClean(append(dst, ": "...), r.Text)
+	}
+	return dst
 }
 
 // roomFast is the end of RoomSlow, among the sentences.
@@ -155,5 +162,47 @@ var roomEvents = map[string][langs]string{
 		French:             "{by} permet à {who} d’écrire à nouveau",
 		Portuguese:         "{by} permite que {who} volte a escrever",
 		Italian:            "{by} permette a {who} di scrivere di nuovo",
+	},
+	RoomSettings: {
+		English:            "The settings of the room have changed",
+		Korean:             "대화방 설정이 변경되었습니다",
+		Japanese:           "ルームの設定が変更されました",
+		Spanish:            "Los ajustes de la sala han cambiado",
+		ChineseTraditional: "聊天室設定已變更",
+		ChineseSimplified:  "聊天室设置已更改",
+		Thai:               "การตั้งค่าห้องเปลี่ยนไปแล้ว",
+		Turkish:            "Odanın ayarları değişti",
+		German:             "Die Einstellungen des Raums haben sich geändert",
+		French:             "Les réglages du salon ont changé",
+		Portuguese:         "As configurações da sala mudaram",
+		Italian:            "Le impostazioni della stanza sono cambiate",
+	},
+	RoomClosed: {
+		English:            "This room was closed by the operators",
+		Korean:             "운영자가 이 대화방을 닫았습니다",
+		Japanese:           "運営によりこのルームは閉鎖されました",
+		Spanish:            "Los operadores han cerrado esta sala",
+		ChineseTraditional: "此聊天室已被管理方關閉",
+		ChineseSimplified:  "此聊天室已被管理方关闭",
+		Thai:               "ผู้ดูแลระบบปิดห้องนี้แล้ว",
+		Turkish:            "Bu oda yöneticiler tarafından kapatıldı",
+		German:             "Dieser Raum wurde von den Betreibern geschlossen",
+		French:             "Ce salon a été fermé par les opérateurs",
+		Portuguese:         "Esta sala foi fechada pelos operadores",
+		Italian:            "Questa stanza è stata chiusa dagli operatori",
+	},
+	RoomReopened: {
+		English:            "This room is open again",
+		Korean:             "이 대화방이 다시 열렸습니다",
+		Japanese:           "このルームは再び開かれました",
+		Spanish:            "Esta sala vuelve a estar abierta",
+		ChineseTraditional: "此聊天室已重新開放",
+		ChineseSimplified:  "此聊天室已重新开放",
+		Thai:               "ห้องนี้เปิดอีกครั้งแล้ว",
+		Turkish:            "Bu oda yeniden açıldı",
+		German:             "Dieser Raum ist wieder offen",
+		French:             "Ce salon est de nouveau ouvert",
+		Portuguese:         "Esta sala está aberta de novo",
+		Italian:            "Questa stanza è di nuovo aperta",
 	},
 }

@@ -127,7 +127,9 @@ func (m Message) Line() string {
 	case "role":
 		return Clean("· " + c.Who + " is " + c.Role + " now")
 	case "invited":
-		return Clean("· " + c.Who + " invites you to #" + c.Room)
+		return Clean("· " + c.Who + " invites you to #" + c.Room + ": /join #" + c.Room)
+	case "added":
+		return Clean("· you are in #" + c.Room + " now")
 	case "device":
 		return Clean("· a device of yours has signed in: " + c.Device)
 	case "title":

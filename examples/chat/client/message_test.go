@@ -20,7 +20,7 @@ func TestLine(t *testing.T) {
 		`{"s":5,"k":"system","x":{"op":"joined","who":"bob"}}`:                 "· bob is in the room now",
 		`{"s":5,"k":"system","x":{"op":"role","who":"bob","role":"owner"}}`:    "· bob is owner now",
 		`{"s":5,"k":"notice","x":{"op":"device","device":"phone"}}`:            "· a device of yours has signed in: phone",
-		`{"s":5,"k":"notice","x":{"op":"invited","who":"bob","room":"plans"}}`: "· bob invites you to #plans",
+		`{"s":5,"k":"notice","x":{"op":"invited","who":"bob","room":"plans"}}`: "· bob invites you to #plans: /join #plans",
 		`{"s":5,"k":"notice","x":{"op":"something_new","who":"bob"}}`:          "· something new bob",
 		`{"s":1,"f":"a","b":"x\u001b[2Jy\u202e\nz"}`:                           "a: x[2Jy z",
 	} {
