@@ -1,6 +1,7 @@
 package main
 
 import (
+	"archive/zip"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -454,4 +455,42 @@ func TestStopsWithStdin(t *testing.T) {
 	s.out.wait(t, `(?m)^ready$`)
 	s.in.Close()
 	s.end()
+}
+
+// TestEraseAndExport: operators remove users and write their archives, whether the server runs or not.
+func TestEraseAndExport(t *testing.T) {
+	dir := dataDir(t)
+	addUser(t, dir, "alice")
+	addUser(t, dir, "bob", "alice")
+	for _, running := range []bool{false, true} {
+		user := "alice"
+		if running {
+			user = "bob"
+			defer startServer(t, dir).stop()
+		}
+		file := filepath.Join(t.TempDir(), "me.zip")
+		expect(t, hwangso(t, "export", user, "-o", file, "-data", dir), `me\.zip: \d+ bytes`)
+		z, err := zip.OpenReader(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(z.File) < 8 {
+			t.Errorf("%d files in the archive", len(z.File))
+		}
+		z.Close()
+		if _, _, err := try(t, "export", user, "-o", file, "-data", dir); err == nil || !strings.Contains(err.Error(), "there already") {
+			t.Errorf("a file was replaced: %v", err)
+		}
+		if _, _, err := try(t, "export", "nobody", "-o", file+"2", "-data", dir); err == nil || !strings.Contains(err.Error(), "no such user") {
+			t.Errorf("nobody's archive: %v", err)
+		}
+		if _, _, err := try(t, "erase", user, "-data", dir); err == nil || !strings.Contains(err.Error(), "-yes") {
+			t.Errorf("erased without -yes: %v", err)
+		}
+		expect(t, hwangso(t, "erase", user, "-undo", "-data", dir), "will be removed on")
+		expect(t, hwangso(t, "erase", user, "-yes", "-data", dir), "was removed")
+		if out := hwangso(t, "user", "list", "-data", dir); strings.Contains(out, user) {
+			t.Errorf("still there:\n%s", out)
+		}
+	}
 }

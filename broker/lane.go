@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,4 +46,21 @@ func (l *bulkLane) take(n int, now time.Time) time.Duration {
 	}
 	l.free = l.free.Add(time.Duration(n) * time.Second / bulkRate)
 	return l.free.Sub(now)
+}
+
+// Bulk waits until n records may be read for something that nobody waits for to the second, such as an archive: it
+// shares the budget of devices that catch up, beside chat. The error is ctx's.
+func (b *Broker) Bulk(ctx context.Context, n int) error {
+	d := b.bulk.take(n, time.Now())
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -30,6 +30,7 @@ var (
 	ErrExpired     = &store.Error{Code: store.CodeAuth, Reason: "expired", Text: "the token has expired"}
 	ErrSuspended   = &store.Error{Code: store.CodeForbidden, Reason: store.ReasonSuspended, Text: "the account is suspended"}
 	ErrLocked      = &store.Error{Code: store.CodeForbidden, Reason: "number_moved", Text: "the account is locked: its phone number has gone to another account"}
+	ErrErased      = &store.Error{Code: store.CodeAuth, Reason: "erased", Text: "the account was removed"}
 	ErrOtherDevice = &store.Error{Code: store.CodeForbidden, Reason: "device", Text: "this token opens only its own device: connect with the client identifier it was made for"}
 	ErrClientID    = &store.Error{Code: store.CodeBad, Reason: "client_id", Text: "the client identifier must be at most 128 bytes of printable UTF-8"}
 	ErrDevices     = &store.Error{Code: store.CodeFull, Reason: "devices", Text: "the account has all the devices it may have: remove one, or connect with a clean session"}

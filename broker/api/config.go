@@ -132,7 +132,8 @@ type API struct {
 	started time.Time
 	metrics *metrics
 
-	signup *signup.Service // nil without Config.Phones
+	signup  *signup.Service // nil without Config.Phones
+	exports chan struct{}   // archives being written
 
 	users     map[string]*operation
 	operators map[string]*operation
@@ -175,6 +176,7 @@ func New(cfg Config) (*API, error) {
 	a.set.Store(&cfg.Limits)
 	a.flights.by = make(map[flightKey]*flight)
 	a.busy.by = make(map[store.AccountID]int)
+	a.exports = make(chan struct{}, exportsAtOnce)
 	a.turns.init()
 	var err error
 	if a.metrics, err = newMetrics(cfg.Registerer); err != nil {

@@ -24,7 +24,10 @@ import (
 // Public is the handler for users: the operations, the OpenAPI documents, /healthz, /readyz, and /metrics if the
 // configuration says so. Anything else is 404, so it can be mounted at / beside other paths.
 func (a *API) Public() http.Handler {
-	return a.handler("hwangso", userOperations(), a.users, a.user, a.cfg.PublicMetrics)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/export/{link}", a.serveExport)
+	mux.Handle("/", a.handler("hwangso", userOperations(), a.users, a.user, a.cfg.PublicMetrics))
+	return mux
 }
 
 // Admin is the handler for operators on a listener of their own: an operator's token with the operation's scope is

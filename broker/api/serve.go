@@ -77,10 +77,15 @@ func (a *API) admit(o *operation, c *caller) error {
 		return fmt.Errorf("api: account: %w", err)
 	}
 	c.account = acct
-	if acct.State == store.AccountSuspended {
+	return standing(acct)
+}
+
+// standing refuses an account that may do nothing.
+func standing(u store.Account) error {
+	switch u.State {
+	case store.AccountSuspended:
 		return hooks.ErrSuspended
-	}
-	if acct.State == store.AccountLocked {
+	case store.AccountLocked:
 		return hooks.ErrLocked
 	}
 	return nil

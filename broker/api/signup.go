@@ -2,11 +2,13 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
 	"github.com/hwangso/hwangso/broker/signup"
 	"github.com/hwangso/hwangso/broker/view"
+	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/hooks/phone"
 	"github.com/hwangso/hwangso/store"
 )
@@ -245,6 +247,38 @@ func (h signUpHost) Notify(ctx context.Context, to store.AccountID, n view.Notic
 
 func (h signUpHost) Disconnect(ctx context.Context, u store.AccountID, d store.DeviceID, why error) error {
 	return h.a.disconnect(ctx, u, d, why)
+}
+
+// Leave leaves room after room as room.leave does.
+func (h signUpHost) Leave(ctx context.Context, u store.AccountID) error {
+	c := &caller{id: hooks.Identity{Account: u}, account: store.Account{ID: u}}
+	var after store.LogID
+	for {
+		refs, err := h.a.store.LogsOf(u, after, 1000)
+		if err != nil {
+			return fmt.Errorf("api: logs: %w", err)
+		}
+		if len(refs) == 0 {
+			return nil
+		}
+		for _, ref := range refs {
+			after = ref.ID
+			if ref.Key.Kind != store.LogRoom || ref.Me.Role == store.RoleNone {
+				continue
+			}
+			_, err := h.a.roomLeave(ctx, c, &roomIn{Room: ref.Key.Name})
+			if err != nil && store.CodeOf(err) != store.CodeForbidden { // no member any more
+				return err
+			}
+		}
+	}
+}
+
+func (h signUpHost) Files(ctx context.Context, u store.AccountID) error {
+	if h.a.cfg.Files == nil {
+		return nil
+	}
+	return h.a.cfg.Files.Erase(ctx, u)
 }
 
 func (h signUpHost) Change(ctx context.Context, u store.AccountID, change func(*store.Account) error) (store.Account, error) {

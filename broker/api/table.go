@@ -7,6 +7,8 @@ func userOperations() []operation {
 	return slices.Concat(
 		accountOperations(),
 		signUpOperations(),
+		eraseOperations(),
+		exportOperations(),
 		contactOperations(),
 		discoveryOperations(),
 		requestOperations(),
@@ -83,7 +85,7 @@ func messageOperations() []operation {
 
 // operatorOperations is the table of what operators may ask, over the admin listener and the admin socket.
 func operatorOperations() []operation {
-	return []operation{
+	return append(operatorEraseOperations(), []operation{
 		scoped(ScopeAccounts, changing(op("account.create", "Create an account", "And its first token, which opens any device of the user. The secret is told once.", (*API).accountCreate))),
 		scoped(ScopeAccounts, op("account.list", "List accounts", "In the order of their creation.", (*API).accountList)),
 		scoped(ScopeAccounts, op("account.get", "Look at an account", "Its profile and its state.", (*API).accountGet)),
@@ -113,5 +115,5 @@ func operatorOperations() []operation {
 		scoped(ScopeOperators, changing(op("operator.token.remove", "End an operator's token", "It opens nothing from then on.", (*API).operatorTokenRemove))),
 
 		scoped(ScopeStatus, op("server.status", "How the server is", "Version, connected devices, storage, limits.", (*API).serverStatus)),
-	}
+	}...)
 }

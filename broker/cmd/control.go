@@ -1,9 +1,11 @@
 package cmd
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/netip"
 	"os"
@@ -24,6 +26,7 @@ type control struct {
 	// signedIn tells a user's devices that there is a new one.
 	signedIn func(hooks.Identity)
 	begin    func() // what is due by itself
+	export   func(context.Context, store.AccountID, io.Writer) error
 	drain    func()
 	close    func() error
 }
@@ -59,9 +62,10 @@ func (srv *server) control() error {
 	socket := http.NewServeMux()
 	socket.Handle("/", a.Socket())
 	socket.HandleFunc("POST /local/backup", srv.serveBackup)
+	socket.HandleFunc("POST /local/export", srv.serveExport)
 	socket.HandleFunc("POST /local/rooms", srv.serveRooms)
 	socket.HandleFunc("POST /local/addresses", srv.serveAddresses)
-	srv.ctl = control{public: a.Public(), admin: a.Admin(), socket: socket, signedIn: a.DeviceSignedIn, begin: a.Begin, drain: a.Drain, close: a.Close}
+	srv.ctl = control{public: a.Public(), admin: a.Admin(), socket: socket, signedIn: a.DeviceSignedIn, begin: a.Begin, export: a.Export, drain: a.Drain, close: a.Close}
 	return nil
 }
 

@@ -118,8 +118,15 @@ func lockedBy(dir string) string {
 // inProcess is an http.RoundTripper that calls a handler.
 type inProcess struct{ h http.Handler }
 
-func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t inProcess) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 	w := &answer{header: make(http.Header), code: http.StatusOK}
+	defer func() {
+		if why := recover(); why == http.ErrAbortHandler { //nolint:errorlint // it is thrown as it is
+			resp, err = nil, errors.New("the answer broke off")
+		} else if why != nil {
+			panic(why)
+		}
+	}()
 	t.h.ServeHTTP(w, r)
 	return &http.Response{StatusCode: w.code, Header: w.header, Body: io.NopCloser(&w.body), Request: r}, nil
 }

@@ -11,6 +11,8 @@ func commands() []command {
 		roomCommand(),
 		tokenCommand(),
 		{name: "status", args: "[flags]", summary: "Tell how the server is", run: status},
+		{name: "erase", args: "USER -yes | -undo", summary: "Remove a user and everything it wrote", text: eraseText, run: erase},
+		{name: "export", args: "USER [-o FILE]", summary: "Write an archive of what a user sees of its data", text: exportText, run: export},
 		{name: "backup", args: "DIR [flags]", summary: "Copy the data of a server, running or not", text: backupText, run: backup},
 		{name: "restore", args: "BACKUP -data DIR [flags]", summary: "Make a data directory from a backup", text: restoreText, run: restore},
 		{name: "check", args: "[flags]", summary: "Verify the data of a server that is not running", text: checkText, run: check},

@@ -20,7 +20,6 @@ const (
 	keyCountry = "country"
 	keyRange   = "range"
 	keyUntil   = "until"
-	keyStep    = "step"
 )
 
 // Host is what the service asks of the server around it.
@@ -29,6 +28,10 @@ type Host interface {
 	Notify(ctx context.Context, to store.AccountID, n view.Notice, text string)
 	// Disconnect ends the connections of a device, of all devices with 0, and waits until nothing more is sent to them.
 	Disconnect(ctx context.Context, a store.AccountID, d store.DeviceID, why error) error
+	// Leave takes an account out of every room it is in and hands over those it owns. It can be repeated.
+	Leave(ctx context.Context, a store.AccountID) error
+	// Files removes an account's files, wherever they are shown. It can be repeated.
+	Files(ctx context.Context, a store.AccountID) error
 	// Change changes an account's row, one change after the other.
 	Change(ctx context.Context, a store.AccountID, change func(*store.Account) error) (store.Account, error)
 	// Numbered is called after an account got a number, its first or another, perhaps more than once.
@@ -199,7 +202,6 @@ type Service struct {
 	persons turns // by account; taken within the other two
 	hashing chan struct{}
 	sending chan struct{}
-	wake    chan struct{} // Run looks at once
 }
 
 // Bounds of work under way. What is beyond waits, for as long as its request does.
@@ -222,7 +224,7 @@ func New(c Config) (*Service, error) {
 	}
 	s := &Service{
 		store: c.Store, book: c.Book, host: c.Host, sender: c.Sender, set: c.Settings, log: c.Logger, now: c.Now,
-		hashing: make(chan struct{}, hashesAtOnce), sending: make(chan struct{}, sendsAtOnce), wake: make(chan struct{}, 1),
+		hashing: make(chan struct{}, hashesAtOnce), sending: make(chan struct{}, sendsAtOnce),
 	}
 	s.limits = newLimits(c.Store, c.Book.Key())
 	s.tickets.init()

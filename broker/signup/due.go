@@ -18,6 +18,8 @@ const tableDue store.Table = "user.due"
 type dueRow struct {
 	Release int64              `json:"r,omitempty"` // the end of a lock, Unix milliseconds
 	Was     store.AccountState `json:"w,omitempty"` // the state before the lock
+	Erase   int64              `json:"e,omitempty"` // the removal, Unix milliseconds
+	Begun   bool               `json:"b,omitempty"` // it has begun and cannot be undone
 }
 
 func (d dueRow) nothing() bool { return d == dueRow{} }
@@ -122,8 +124,6 @@ func (s *Service) Run(ctx context.Context) {
 		timer := time.NewTimer(every)
 		select {
 		case <-timer.C:
-		case <-s.wake:
-			timer.Stop()
 		case <-ctx.Done():
 			timer.Stop()
 			return
@@ -133,6 +133,14 @@ func (s *Service) Run(ctx context.Context) {
 
 // Work does everything that is due now.
 func (s *Service) Work(ctx context.Context) {
+	s.workAll(ctx)
+	if err := s.compact(ctx); err != nil && ctx.Err() == nil {
+		s.metrics.failed.Inc()
+		s.log.Error("what was erased is still in the files", keyErr, err)
+	}
+}
+
+func (s *Service) workAll(ctx context.Context) {
 	var after store.Owner
 	for ctx.Err() == nil {
 		rows, err := s.store.AllRows(tableDue, after, "", 100)
@@ -162,6 +170,14 @@ func (s *Service) Work(ctx context.Context) {
 
 func (s *Service) workOn(ctx context.Context, a store.AccountID, d dueRow) error {
 	now := s.now().UnixMilli()
+	if d.Erase != 0 && d.Erase <= now {
+		err := s.erase(ctx, a)
+		if store.CodeOf(err) == store.CodeLocked {
+			s.log.Info("a removal waits for the end of a legal hold", keyUser, a.String())
+			return nil
+		}
+		return err
+	}
 	if d.Release != 0 && d.Release <= now {
 		return s.release(ctx, a, d)
 	}

@@ -180,6 +180,7 @@ func (s *Service) made(ctx context.Context, t *ticket, q Enter, u store.Account)
 		return Entered{}, fmt.Errorf("signup: tell of a number: %w", err)
 	}
 	t.Opened, t.New = u.ID, true
+	t.Name, t.MadeAt = "", 0 // no name stays where an erasure does not look
 	if err := s.save(ctx, t); err != nil {
 		return Entered{}, err
 	}
