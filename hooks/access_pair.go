@@ -2,10 +2,7 @@ package hooks
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/hwangso/hwangso/store"
@@ -22,13 +19,13 @@ const patience = 30 * time.Second
 // pair is what decides between two users, me (A) and the peer (B).
 type pair struct {
 	policy.SendFacts
-	self   bool
-	key    store.Key
-	log    store.LogInfo // ID 0: none
-	peer   store.Account // ID nobody: none
-	mine   *graph.Relation
-	perDay int    // strangers
-	on     string // what the budget counts
+	self    bool
+	key     store.Key
+	log     store.LogInfo // ID 0: none
+	peer    store.Account // ID nobody: none
+	mine    *graph.Relation
+	perDay  int  // strangers
+	counted bool // the budget has counted the peer today
 }
 
 func (a *Access) pair(me store.AccountID, t Topic) (Grant, error) {
@@ -46,7 +43,7 @@ func (a *Access) pair(me store.AccountID, t Topic) (Grant, error) {
 	case p.self:
 		return decide(g, policy.ReadPair(true, p.AState), 0)
 	}
-	retry, err := a.spend(me, &p)
+	retry, err := a.spend(me, t.Name, &p)
 	if err != nil {
 		return Grant{}, err
 	}
@@ -90,8 +87,8 @@ func (a *Access) facts(me store.AccountID, name string) (p pair, err error) {
 		return p, err
 	}
 	now := a.cfg.Now()
-	p.perDay, p.on = a.cfg.Strangers(young(account, now)), counted(name, p.peer)
-	if p.Budget, err = a.graph.Counted(me, budgetStrangers, p.on, p.perDay); err != nil {
+	p.perDay = a.cfg.Strangers(young(account, now))
+	if p.counted, p.Budget, err = a.graph.Counted(me, budgetStrangers, name, p.perDay); err != nil {
 		return p, err
 	}
 	p.ABlocksB = p.mine.Refuses()
@@ -107,25 +104,15 @@ func young(a store.Account, now time.Time) bool {
 	return a.Created != 0 && now.UnixMilli()-a.Created < YoungAge.Milliseconds()
 }
 
-// counted is under what a stranger is counted: its number, or for a name that nobody has a hash of it, since what is kept
-// about one user holds no other user's name.
-func counted(name string, peer store.Account) string {
-	h := sha256.Sum256([]byte(name))
-	if peer.ID == nobody {
-		return "?" + base64.RawURLEncoding.EncodeToString(h[:12])
-	}
-	return strconv.FormatUint(uint64(peer.ID), 36)
-}
-
 // spend takes the message from the sender's budget if it counts, and corrects the fact if the budget turns out to be used
 // up. retry is when it renews.
-func (a *Access) spend(me store.AccountID, p *pair) (retry time.Duration, err error) {
-	if !p.Spends() {
+func (a *Access) spend(me store.AccountID, name string, p *pair) (retry time.Duration, err error) {
+	if !p.Spends() || p.counted {
 		return graph.Renews(a.cfg.Now()), nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	left, _, err := a.graph.Spend(ctx, me, budgetStrangers, p.on, p.perDay)
+	left, _, err := a.graph.Spend(ctx, me, budgetStrangers, name, p.perDay)
 	if err != nil {
 		return 0, err
 	}

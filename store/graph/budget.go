@@ -68,15 +68,18 @@ func Renews(now time.Time) time.Duration {
 // errSpent ends a change that has nothing to store.
 var errSpent = store.Bad("nothing to spend")
 
-// Counted reports whether Spend would cost nothing, or has something left, without spending.
-func (g *Graph) Counted(a store.AccountID, kind, on string, perDay int) (left bool, err error) {
+// Counted reports whether something is counted today already, so that Spend would cost nothing, and whether Spend would
+// succeed. It spends nothing, and is cheap.
+func (g *Graph) Counted(a store.AccountID, kind, on string, perDay int) (counted, left bool, err error) {
 	b, err := read[budget](g, tableBudget, store.OwnerOf(a), kind)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	if b.Day != g.now().UTC().Unix()/86400 {
-		return perDay > 0, nil
+		return false, perDay > 0, nil
 	}
-	_, counted := slices.BinarySearch(b.On, spentOn(on))
-	return on != "" && counted || len(b.On)+b.Free < perDay, nil
+	if on != "" {
+		_, counted = slices.BinarySearch(b.On, spentOn(on))
+	}
+	return counted, counted || len(b.On)+b.Free < perDay, nil
 }

@@ -210,14 +210,14 @@ func TestBudget(t *testing.T) {
 	spend("y", true)
 	spend("z", false)
 	spend("y", true)
-	if left, err := w.Counted(w.a, "stranger", "z", 2); err != nil || left {
+	if counted, left, err := w.Counted(w.a, "stranger", "z", 2); err != nil || left || counted {
 		t.Errorf("counted: %v, %v", left, err)
 	}
-	if left, err := w.Counted(w.a, "stranger", "x", 2); err != nil || !left {
+	if counted, left, err := w.Counted(w.a, "stranger", "x", 2); err != nil || !left || !counted {
 		t.Errorf("counted: %v, %v", left, err)
 	}
 	w.clock = w.clock.Add(24 * time.Hour)
-	if left, err := w.Counted(w.a, "stranger", "z", 2); err != nil || !left {
+	if counted, left, err := w.Counted(w.a, "stranger", "z", 2); err != nil || !left || counted {
 		t.Errorf("the next day: %v, %v", left, err)
 	}
 	spend("z", true)
