@@ -50,7 +50,7 @@ type Events struct {
 // Config is what a Broker is made of. The zero value of a limit means its default.
 type Config struct {
 	Store    store.Store
-	Access   *hooks.Access // nil: hooks.NewAccess over Store with Now
+	Access   *hooks.Access // nil: hooks.NewAccess over Store with Now, and the budgets of Limits
 	Requests Requests      // nil: no control requests over MQTT; may be set before Start by SetRequests
 	Events   Events
 	Files    Attachable     // nil: messages cannot name files
@@ -121,7 +121,13 @@ func New(cfg Config) (*Broker, error) {
 		cfg.Now = time.Now
 	}
 	if cfg.Access == nil {
-		cfg.Access = hooks.NewAccess(cfg.Store, hooks.AccessConfig{Now: cfg.Now})
+		limits := cfg.Limits // of a nil Limiter, the defaults
+		cfg.Access = hooks.NewAccess(cfg.Store, hooks.AccessConfig{Now: cfg.Now, Strangers: func(young bool) int {
+			if young {
+				return limits.Number(limit.StrangersYoung)
+			}
+			return limits.Number(limit.Strangers)
+		}})
 	}
 	b := &Broker{cfg: cfg, store: cfg.Store, access: cfg.Access, log: cfg.Logger, now: cfg.Now, limits: cfg.Limits, registry: newRegistry()}
 	b.rewinds.kick = make(chan struct{}, 1)
