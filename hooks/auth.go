@@ -10,6 +10,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/hwangso/hwangso/store"
@@ -116,7 +117,7 @@ func (i Identity) Expired(now time.Time) bool { return !i.Expires.IsZero() && !n
 type Authenticator struct {
 	dir     Directory
 	jwt     *verifier
-	devices int
+	devices atomic.Int64
 	now     func() time.Time
 }
 
@@ -135,8 +136,13 @@ func NewAuthenticator(c Config) (*Authenticator, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Authenticator{dir: c.Directory, jwt: v, devices: c.Devices, now: c.Now}, nil
+	a := &Authenticator{dir: c.Directory, jwt: v, now: c.Now}
+	a.SetDevices(c.Devices)
+	return a, nil
 }
+
+// SetDevices changes how many devices an account may have, from the next login on. Devices beyond it stay.
+func (a *Authenticator) SetDevices(n int) { a.devices.Store(int64(n)) }
 
 // Connect authenticates an MQTT client and settles which device it is.
 //
@@ -192,7 +198,7 @@ func (a *Authenticator) settle(ctx context.Context, id Identity, guest bool) (Id
 		return id, nil
 	}
 	now := a.now().UnixMilli()
-	err = a.dir.PutDevice(ctx, store.Device{Account: id.Account, ID: id.Device, ClientID: id.ClientID, Created: now, LastSeen: now}, a.devices)
+	err = a.dir.PutDevice(ctx, store.Device{Account: id.Account, ID: id.Device, ClientID: id.ClientID, Created: now, LastSeen: now}, int(a.devices.Load()))
 	if store.CodeOf(err) == store.CodeFull {
 		return Identity{}, ErrDevices
 	}
@@ -202,6 +208,8 @@ func (a *Authenticator) settle(ctx context.Context, id Identity, guest bool) (Id
 	id.New = true
 	return id, nil
 }
+
+// Bearer and Basic return the identity beside ErrSuspended, too.
 
 // Bearer authenticates a request that carries a token alone: a user's token, a JWT, or an operator's token. Device is
 // that of a device token, else 0.
@@ -289,13 +297,14 @@ func (a *Authenticator) byJWT(user string, secret Secret) (Identity, error) {
 	return a.standing(Identity{Account: account.ID, Name: account.Name, Expires: expires}, account)
 }
 
-// standing refuses, to somebody whose secret is right, what has ended.
+// standing refuses, to somebody whose secret is right, what has ended. Of a suspended account it tells whose it is, too:
+// the account may still ask why.
 func (a *Authenticator) standing(id Identity, account store.Account) (Identity, error) {
 	if id.Expired(a.now()) {
 		return Identity{}, ErrExpired
 	}
 	if account.State == store.AccountSuspended {
-		return Identity{}, ErrSuspended
+		return id, ErrSuspended
 	}
 	if account.State == store.AccountLocked {
 		return Identity{}, ErrLocked

@@ -77,11 +77,12 @@ type Directory interface {
 	AnswerTo(a AccountID, d DeviceID, request string) (Answer, error)
 }
 
-// Store is a storage engine: the four contracts over one set of files or one database.
+// Store is a storage engine: the five contracts over one set of files or one database.
 type Store interface {
 	Log
 	Directory
 	Tables
+	Sealer
 	Sessions
 
 	// Compact rewrites the files that are looked up by key without what was removed from them, while the store goes on:

@@ -140,6 +140,7 @@ type API struct {
 	flights   flights
 	busy      busy
 	turns     turns
+	audit     audit
 
 	rooms openRooms // found by open.search
 
@@ -178,6 +179,7 @@ func New(cfg Config) (*API, error) {
 	a.busy.by = make(map[store.AccountID]int)
 	a.exports = make(chan struct{}, exportsAtOnce)
 	a.turns.init()
+	a.audit.init()
 	var err error
 	if a.metrics, err = newMetrics(cfg.Registerer); err != nil {
 		return nil, fmt.Errorf("api: metrics: %w", err)
@@ -189,6 +191,9 @@ func New(cfg Config) (*API, error) {
 	}); err != nil {
 		return nil, fmt.Errorf("api: %w", err)
 	}
+	if err := a.loadLimits(); err != nil {
+		return nil, err
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	a.life, a.stop = ctx, stop
 	if err := a.startSignUp(); err != nil {
@@ -197,6 +202,7 @@ func New(cfg Config) (*API, error) {
 	}
 	a.wg.Go(func() { a.tellSignIns(ctx) })
 	a.wg.Go(func() { a.followRooms(ctx) })
+	a.wg.Go(func() { a.keepStanding(ctx) })
 	return a, nil
 }
 

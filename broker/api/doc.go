@@ -41,6 +41,7 @@
 //	notices  one per API: writes sign-in notices       Close
 //	rooms    one per API: loads the search over open   Close
 //	         rooms and follows the journal for it
+//	standing one per API: restores accounts in time    Close
 //
 // Requests run on the goroutine of their transport.
 package api

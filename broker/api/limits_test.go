@@ -92,3 +92,55 @@ func TestSendRates(t *testing.T) {
 	w.as("bob", 200, "read.set", obj{"user": "alice", "seq": 1})
 	w.as("bob", 429, "read.set", obj{"user": "alice", "seq": 2})
 }
+
+// Limits that operators set count at once, all of a change or nothing, and after a restart.
+func TestSetLimits(t *testing.T) {
+	w, _ := limited(t, nil)
+	line := func(name string) obj {
+		t.Helper()
+		for _, l := range w.op(200, "limits.get", nil)["limits"].([]any) {
+			if l.(obj)["name"] == name {
+				if l.(obj)["text"] == "" {
+					t.Errorf("%s is not explained", name)
+				}
+				return l.(obj)
+			}
+		}
+		t.Fatalf("limits.get does not tell %s", name)
+		return nil
+	}
+	for _, l := range w.op(200, "limits.get", nil)["limits"].([]any) {
+		line(l.(obj)["name"].(string))
+	}
+	want(t, "default", say(line("publish")["value"], line("publish")["set"], line("strangers")["value"], line("group")["value"]), "100/s:5000 <nil> 50 500")
+	w.op(200, "limits.set", obj{"set": obj{"publish": "1/h:1", "strangers": "7", "batch": "2", "devices": "1"}, "reason": "an attack"})
+	check := func() {
+		t.Helper()
+		want(t, "set", say(line("publish")["value"], line("publish")["set"], line("publish")["default"], line("strangers")["value"], line("batch")["value"]), "1/h:1 true 100/s:5000 7 2")
+		want(t, "batch", w.as("alice", 200, "account.me", nil)["limits"].(obj)["batch"], 2)
+		want(t, "number", w.broker.Limits().Number(limit.Strangers), 7)
+	}
+	check()
+	w.friends("alice", "bob")
+	w.as("alice", 200, "message.send", obj{"user": "bob", "text": "one"})
+	w.as("alice", 429, "message.send", obj{"user": "bob", "text": "two"})
+	w.op(200, "device.create", obj{"account": "alice", "client_id": "one"})
+	w.op(507, "device.create", obj{"account": "alice", "client_id": "two"})
+	for _, bad := range []obj{
+		nil, {"set": obj{"publish": "fast"}}, {"set": obj{"publish": "1/h:0"}}, {"set": obj{"batch": "0"}}, {"set": obj{"batch": "9999999"}},
+		{"set": obj{"nonsense": "1"}}, {"set": obj{"strangers": "-1"}}, {"set": obj{"strangers": "1.5"}}, {"set": obj{"reports_to_limit": "0"}},
+		{"reset": []string{"rooms"}}, {"set": obj{"friends": "5", "publish": "x"}}, {"set": obj{"": "1"}}, {"set": []int{1}},
+	} {
+		w.op(400, "limits.set", bad)
+	}
+	want(t, "a half change", line("friends")["set"], nil)
+	check()
+	w.stop()
+	if err := w.limits.Set(limit.Settings{}); err != nil { // as in a new process
+		t.Fatal(err)
+	}
+	w.start()
+	check()
+	w.op(200, "limits.set", obj{"reset": []string{"publish", "batch", "strangers"}})
+	want(t, "reset", say(line("publish")["value"], line("batch")["value"], line("strangers")["value"], line("devices")["value"]), "100/s:5000 32 50 1")
+}

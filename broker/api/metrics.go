@@ -15,6 +15,9 @@ type metrics struct {
 	seconds  *prometheus.HistogramVec // by op
 	unkept   prometheus.Counter
 	untold   prometheus.Counter
+	queued   *prometheus.CounterVec // by kind
+	closed   *prometheus.CounterVec // by kind, outcome
+	limited  prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -28,11 +31,17 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Help: "Answers to changing requests that could not be kept for a repetition."}),
 		untold: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "hwangso", Name: "api_notices_lost_total",
 			Help: "Notices to users that could not be written."}),
+		queued: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "hwangso", Name: "reports_total",
+			Help: "Reports and appeals that came into the operators' queue."}, []string{"kind"}),
+		closed: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "hwangso", Name: "reports_closed_total",
+			Help: "Reports and appeals that operators closed, by outcome."}, []string{"kind", "outcome"}),
+		limited: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "hwangso", Name: "accounts_limited_by_reports_total",
+			Help: "Times reports limited an account without an operator."}),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.unkept, m.untold} {
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.unkept, m.untold, m.queued, m.closed, m.limited} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -19,6 +19,7 @@ import (
 type caller struct {
 	id      hooks.Identity
 	account store.Account // of a user; zero for an operator
+	by      string        // an operator, as the audit log names it
 	rid     string        // the request identifier, "" without one
 }
 
@@ -28,6 +29,7 @@ type operation struct {
 	summary string     // a few words
 	text    string     // what is promised, for the documentation
 	changes bool       // it is carried out once per request identifier
+	heard   bool       // suspended users may ask it, too
 	rate    limit.Rule // what a user's request counts as
 	scope   string     // what an operator's token must allow; "" for users' operations
 	open    bool       // over HTTP without credentials, by whoever has no account yet
@@ -59,6 +61,12 @@ func op[In, Out any](name, summary, text string, fn func(*API, context.Context, 
 // changing marks an operation that changes something.
 func changing(o operation) operation {
 	o.changes, o.rate = true, limit.APIChange
+	return o
+}
+
+// heard marks a user's operation that suspended users may ask, too, over HTTP.
+func heard(o operation) operation {
+	o.heard = true
 	return o
 }
 

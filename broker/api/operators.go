@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hwangso/hwangso/hooks"
@@ -19,9 +20,13 @@ const (
 	ScopeRooms     = "rooms"     // rooms and their members
 	ScopeOperators = "operators" // operators' tokens
 	ScopeStatus    = "status"    // server.status
+	ScopeReports   = "reports"   // the queue of reports and appeals
+	ScopeLimits    = "limits"    // limits, shown and set
+	ScopeHolds     = "holds"     // legal holds
+	ScopeAudit     = "audit"     // the audit log
 )
 
-var scopes = []string{ScopeAccounts, ScopeRooms, ScopeOperators, ScopeStatus, hooks.ScopeAll}
+var scopes = []string{ScopeAccounts, ScopeRooms, ScopeOperators, ScopeStatus, ScopeReports, ScopeLimits, ScopeHolds, ScopeAudit, hooks.ScopeAll}
 
 type account struct {
 	Name     string     `json:"name"`
@@ -164,18 +169,16 @@ func (a *API) accountSet(ctx context.Context, _ *caller, in *accountSetIn) (*acc
 	if err != nil {
 		return nil, err
 	}
-	u, err = a.changeAccount(ctx, u.ID, func(u *store.Account) error {
-		if in.State != "" {
-			u.State = store.AccountState(state)
-		}
-		return a.setProfile(u, &in.profileSetIn)
-	})
+	u, err = a.changeAccount(ctx, u.ID, func(u *store.Account) error { return a.setProfile(u, &in.profileSetIn) })
 	if err != nil {
 		return nil, err
 	}
-	ended := map[store.AccountState]error{store.AccountSuspended: hooks.ErrSuspended, store.AccountLocked: hooks.ErrLocked}
-	if why := ended[u.State]; why != nil {
-		if err := a.disconnect(ctx, u.ID, 0, why); err != nil {
+	if in.State != "" && u.State != store.AccountState(state) {
+		u, err = a.changeStanding(ctx, u.ID, func(_ store.Account, s *decision) (bool, error) {
+			s.State, s.Since, s.Until, s.Reason, s.Appeal = store.AccountState(state), a.now().UnixMilli(), 0, "", ""
+			return true, nil
+		})
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -336,18 +339,18 @@ func (a *API) opRoomAdd(ctx context.Context, c *caller, in *opRoomAddIn) (*roomA
 
 type operatorTokenIn struct {
 	Label   string   `json:"label,omitempty"`
-	Scopes  []string `json:"scopes" doc:"accounts, rooms, operators, status; * is all of them."`
+	Scopes  []string `json:"scopes" doc:"accounts, rooms, operators, status, reports, limits, holds, audit; * is all of them."`
 	Expires int64    `json:"expires_in,omitempty" doc:"Seconds the token lives; absent: it does not end."`
 }
 
 // operatorTokenCreate makes a token with scopes that the caller has: nobody gives more than it has.
 func (a *API) operatorTokenCreate(ctx context.Context, c *caller, in *operatorTokenIn) (*issued, error) {
 	if len(in.Scopes) == 0 {
-		return nil, store.Bad("scopes is missing: name at least one of accounts, rooms, operators, status, *")
+		return nil, store.Bad("scopes is missing: name at least one of " + strings.Join(scopes, ", "))
 	}
 	for _, s := range in.Scopes {
 		if !slices.Contains(scopes, s) {
-			return nil, store.Bad("scopes may hold accounts, rooms, operators, status and *")
+			return nil, store.Bad("scopes may hold " + strings.Join(scopes, ", "))
 		}
 		if !c.id.Allows(s) {
 			return nil, store.Forbidden("scope", "your token does not have the scope "+s)

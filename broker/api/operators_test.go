@@ -20,7 +20,8 @@ func TestOperatorsTable(t *testing.T) {
 		return "Bearer " + w.op(200, "operator.token.create", obj{"scopes": scopes})["secret"].(string)
 	}
 	all := token("*")
-	by := map[string]string{ScopeAccounts: token(ScopeAccounts), ScopeRooms: token(ScopeRooms), ScopeOperators: token(ScopeOperators), ScopeStatus: token(ScopeStatus)}
+	by := map[string]string{ScopeAccounts: token(ScopeAccounts), ScopeRooms: token(ScopeRooms), ScopeOperators: token(ScopeOperators), ScopeStatus: token(ScopeStatus),
+		ScopeReports: token(ScopeReports), ScopeLimits: token(ScopeLimits), ScopeHolds: token(ScopeHolds), ScopeAudit: token(ScopeAudit)}
 	users := byName(userOperations())
 	for _, o := range operatorOperations() {
 		if o.scope == "" {

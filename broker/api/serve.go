@@ -77,6 +77,9 @@ func (a *API) admit(o *operation, c *caller) error {
 		return fmt.Errorf("api: account: %w", err)
 	}
 	c.account = acct
+	if acct.State == store.AccountSuspended && o.heard {
+		return nil
+	}
 	return standing(acct)
 }
 
@@ -92,8 +95,14 @@ func standing(u store.Account) error {
 }
 
 func (a *API) carryOut(ctx context.Context, o *operation, c *caller, body []byte) ([]byte, error) {
+	run := func(ctx context.Context) (any, error) { return o.run(ctx, a, c, body) }
+	if o.audited() {
+		run = func(ctx context.Context) (any, error) {
+			return a.auditing(ctx, o, c, body, func() (any, error) { return o.run(ctx, a, c, body) })
+		}
+	}
 	if !o.changes {
-		out, err := o.run(ctx, a, c, body)
+		out, err := run(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -102,7 +111,7 @@ func (a *API) carryOut(ctx context.Context, o *operation, c *caller, body []byte
 	work := func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 		defer cancel()
-		return o.run(ctx, a, c, body)
+		return run(ctx)
 	}
 	if c.rid == "" || o.open {
 		out, err := work()

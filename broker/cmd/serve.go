@@ -186,13 +186,16 @@ func (s *settings) boltConfig(log *slog.Logger, reg prometheus.Registerer) bolt.
 	}
 }
 
-// limiter is nil with -limits off. This machine's own addresses are not limited: behind them is a proxy, which says
+// limiter has every rate switched off with -limits off. This machine's own addresses are not limited: behind them is a proxy, which says
 // nothing about whom it speaks for, or somebody who could do worse.
 func (s *settings) limiter() (*limit.Limiter, error) {
+	rates := make(map[limit.Rule]limit.Rate)
 	if s.limits == "off" {
-		return nil, nil
+		for _, r := range limit.Rules() {
+			rates[r.Rule] = limit.Rate{}
+		}
 	}
-	return limit.New(limit.Config{Exempt: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}})
+	return limit.New(limit.Config{Rates: rates, Exempt: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}})
 }
 
 func (s *settings) wireConfig(log *slog.Logger, reg prometheus.Registerer, limits *limit.Limiter) wire.Config {

@@ -27,6 +27,12 @@ const (
 	NoticeAnswered  = "answered"  // the user answered the invitation into Room on one of its devices
 	NoticeWithdrawn = "withdrawn" // an invitation into Room was taken back
 	NoticeOffered   = "offered"   // Who offers the user the ownership of Room
+	// The record's text says why and until when.
+	NoticeLimited   = "limited"   // the account may not begin new conversations
+	NoticeSuspended = "suspended" // the account is shut out
+	NoticeRestored  = "restored"  // it is as before
+
+	NoticeReport = "report_closed" // operators have looked at a report of the user
 )
 
 // Notice is what a record of kind notice says to one user's devices. It travels in the record's Extra, with the

@@ -1,7 +1,7 @@
 package view
 
 // notices are the sentences of notices in every language, written as those of texts are: {who} is Who, {text} is Device
-// or Room, whichever the notice has. A notice without a row here shows the text of its record.
+// or Room, whichever the notice has, else the text of its record. A notice without a row here shows the text of its record.
 var notices = map[string][langs]string{
 	NoticeInvited: {
 		English:            "{who} invites you to {text}",
@@ -254,5 +254,61 @@ var notices = map[string][langs]string{
 		French:             "{who} vous propose de reprendre le salon {text}",
 		Portuguese:         "{who} oferece a você a sala {text}",
 		Italian:            "{who} ti offre la stanza {text}",
+	},
+	NoticeLimited: {
+		English:            "Your account is limited: you cannot begin new conversations for now. {text}",
+		Korean:             "계정이 제한되어 당분간 새 대화를 시작할 수 없습니다. {text}",
+		Japanese:           "アカウントが制限され、当面は新しい会話を始められません。{text}",
+		Spanish:            "Tu cuenta está limitada: por ahora no puedes empezar conversaciones nuevas. {text}",
+		ChineseTraditional: "你的帳號受到限制，暫時無法開始新的對話。{text}",
+		ChineseSimplified:  "你的账号受到限制，暂时无法开始新的会话。{text}",
+		Thai:               "บัญชีของคุณถูกจำกัด จึงยังเริ่มการสนทนาใหม่ไม่ได้ในตอนนี้ {text}",
+		Turkish:            "Hesabınız kısıtlandı: şimdilik yeni sohbet başlatamazsınız. {text}",
+		German:             "Dein Konto ist eingeschränkt: Du kannst vorerst keine neuen Unterhaltungen beginnen. {text}",
+		French:             "Votre compte est limité\u00a0: vous ne pouvez pas commencer de nouvelles conversations pour l’instant. {text}",
+		Portuguese:         "Sua conta está limitada: por enquanto não é possível iniciar novas conversas. {text}",
+		Italian:            "Il tuo account è limitato: per ora non puoi iniziare nuove conversazioni. {text}",
+	},
+	NoticeSuspended: {
+		English:            "Your account is suspended. {text}",
+		Korean:             "계정이 정지되었습니다. {text}",
+		Japanese:           "アカウントは停止されました。{text}",
+		Spanish:            "Tu cuenta está suspendida. {text}",
+		ChineseTraditional: "你的帳號已被停權。{text}",
+		ChineseSimplified:  "你的账号已被停用。{text}",
+		Thai:               "บัญชีของคุณถูกระงับ {text}",
+		Turkish:            "Hesabınız askıya alındı. {text}",
+		German:             "Dein Konto ist gesperrt. {text}",
+		French:             "Votre compte est suspendu. {text}",
+		Portuguese:         "Sua conta está suspensa. {text}",
+		Italian:            "Il tuo account è sospeso. {text}",
+	},
+	NoticeRestored: {
+		English:            "Your account is no longer limited. {text}",
+		Korean:             "계정 제한이 해제되었습니다. {text}",
+		Japanese:           "アカウントの制限が解除されました。{text}",
+		Spanish:            "Tu cuenta ya no está limitada. {text}",
+		ChineseTraditional: "你的帳號已解除限制。{text}",
+		ChineseSimplified:  "你的账号已解除限制。{text}",
+		Thai:               "บัญชีของคุณไม่ถูกจำกัดแล้ว {text}",
+		Turkish:            "Hesabınızdaki kısıtlama kaldırıldı. {text}",
+		German:             "Dein Konto ist nicht mehr eingeschränkt. {text}",
+		French:             "Votre compte n’est plus limité. {text}",
+		Portuguese:         "Sua conta não está mais limitada. {text}",
+		Italian:            "Il tuo account non è più limitato. {text}",
+	},
+	NoticeReport: {
+		English:            "Your report has been reviewed. Thank you.",
+		Korean:             "신고하신 내용을 검토했습니다. 감사합니다.",
+		Japanese:           "ご報告の内容を確認しました。ありがとうございます。",
+		Spanish:            "Hemos revisado tu denuncia. Gracias.",
+		ChineseTraditional: "我們已審查你的檢舉，謝謝。",
+		ChineseSimplified:  "我们已审核你的举报，谢谢。",
+		Thai:               "เราได้ตรวจสอบรายงานของคุณแล้ว ขอบคุณ",
+		Turkish:            "Şikâyetiniz incelendi. Teşekkürler.",
+		German:             "Deine Meldung wurde geprüft. Danke.",
+		French:             "Votre signalement a été examiné. Merci.",
+		Portuguese:         "Sua denúncia foi analisada. Obrigado.",
+		Italian:            "La tua segnalazione è stata esaminata. Grazie.",
 	},
 }

@@ -1,6 +1,7 @@
 package view
 
 import (
+	"bytes"
 	"slices"
 	"strconv"
 	"unicode"
@@ -114,7 +115,10 @@ func appendNotice(dst []byte, r *store.Record, l Lang, names Names) []byte {
 	if n.Device != "" {
 		a.text = []byte(n.Device)
 	}
-	return appendFilled(dst, said[l], a)
+	if n.Device == "" && n.Room == "" {
+		a.text = r.Text
+	}
+	return bytes.TrimRight(appendFilled(dst, said[l], a), " ")
 }
 
 var opTexts = map[store.OpKind]textKey{

@@ -109,6 +109,10 @@ func scenes() []scene {
 		{"notice locked", notice(Notice{What: NoticeLocked})},
 		{"notice erase", notice(Notice{What: NoticeErase})},
 		{"notice kept", notice(Notice{What: NoticeKept})},
+		{"notice limited", rec(&store.Record{Kind: store.KindNotice, Extra: Notice{What: NoticeLimited}.Extra(), Text: text("reports · → 2026-11-23 10:00 UTC")})},
+		{"notice suspended", rec(&store.Record{Kind: store.KindNotice, Extra: Notice{What: NoticeSuspended}.Extra(), Text: text("spam")})},
+		{"notice restored", notice(Notice{What: NoticeRestored})},
+		{"notice report closed", notice(Notice{What: NoticeReport})},
 	}
 }
 
