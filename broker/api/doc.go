@@ -39,6 +39,8 @@
 //
 //	who      how many                                  ended by
 //	notices  one per API: writes sign-in notices       Close
+//	accounts one per API after Begin: what is due for  Close
+//	         accounts, such as their removal
 //	rooms    one per API: loads the search over open   Close
 //	         rooms and follows the journal for it
 //	standing one per API: restores accounts in time    Close

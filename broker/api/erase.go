@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/hwangso/hwangso/broker/signup"
@@ -19,6 +21,8 @@ func eraseOperations() []operation {
 // operatorEraseOperations are the operators' own.
 func operatorEraseOperations() []operation {
 	return []operation{
+		scoped(ScopeAccounts, op("signup.status", "See who can sign up", "Whether codes are sent at all, and which countries and ranges of numbers get none today because their codes were not used.", (*API).signUpStatus)),
+		scoped(ScopeAccounts, changing(op("signup.open", "Open a closed country or range again", "As signup.status names it. Its count begins anew.", (*API).signUpOpen))),
 		scoped(ScopeAccounts, changing(op("account.erase", "Remove an account", "At once, or with undo after the days in which its owner can keep it. 423 while a legal hold is on it.", (*API).accountErase))),
 	}
 }
@@ -77,4 +81,42 @@ func (a *API) accountErase(ctx context.Context, _ *caller, in *accountEraseIn) (
 		return &eraseOut{&due}, nil
 	}
 	return &eraseOut{}, a.signup.EraseNow(ctx, u.ID)
+}
+
+type signUpStatusOut struct {
+	Offered bool          `json:"offered" doc:"There is somebody who sends codes."`
+	Closed  []closedPlace `json:"closed"`
+}
+
+type closedPlace struct {
+	Place string    `json:"place" doc:"A country's two letters, or the beginning of a range of numbers."`
+	Until time.Time `json:"until"`
+}
+
+func (a *API) signUpStatus(_ context.Context, _ *caller, _ *none) (*signUpStatusOut, error) {
+	out := &signUpStatusOut{Closed: []closedPlace{}}
+	if a.signup == nil {
+		return out, nil
+	}
+	out.Offered = a.signup.Offered()
+	closed := a.signup.Closed()
+	for _, place := range slices.Sorted(maps.Keys(closed)) {
+		out.Closed = append(out.Closed, closedPlace{place, closed[place]})
+	}
+	return out, nil
+}
+
+type signUpOpenIn struct {
+	Place string `json:"place" doc:"As signup.status names it."`
+}
+
+func (a *API) signUpOpen(ctx context.Context, _ *caller, in *signUpOpenIn) (*none, error) {
+	if a.signup == nil {
+		return nil, signup.ErrClosed
+	}
+	ok, err := a.signup.Reopen(ctx, in.Place)
+	if err == nil && !ok {
+		err = notFound("it is not closed")
+	}
+	return &none{}, err
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -573,8 +575,20 @@ func TestPumpedCodes(t *testing.T) {
 	c.stop()
 	c.start(c.change)
 	want(t, "after a restart", status("01099991111"), 429)
+	opened := false
+	for _, p := range c.op(200, "signup.status", nil)["closed"].([]any) {
+		if p.(obj)["place"] == "KR" {
+			opened = true
+			c.op(200, "signup.open", obj{"place": "KR"})
+			c.op(404, "signup.open", obj{"place": "KR"})
+			want(t, "opened by an operator", status("01099991111"), 200)
+			want(t, "a closed range of it", status("01010009999"), 429)
+		}
+	}
+	want(t, "the country was closed", opened, true)
 	c.wait(day)
-	want(t, "the next day", status("01099991111"), 200)
+	want(t, "the next day", status("01010009999"), 200)
+	want(t, "closed then", len(c.op(200, "signup.status", nil)["closed"].([]any)), 0)
 }
 
 // The sender's failures: what is worth it is tried again with the same identifier, and nothing of it is told.
@@ -603,4 +617,45 @@ func TestWebhookFailures(t *testing.T) {
 	if log := c.logged.String(); strings.Contains(log, "key=x") || strings.Contains(log, "0101234567") {
 		t.Errorf("the log tells too much:\n%s", log)
 	}
+}
+
+// nowhere is a sender that takes everything.
+type nowhere struct{ codes chan string }
+
+func (n nowhere) Send(_ context.Context, m signup.Message) error {
+	n.codes <- m.Code
+	return nil
+}
+
+// BenchmarkSignUp is a whole sign-up without HTTP: code, account, number, device, token.
+func BenchmarkSignUp(b *testing.B) {
+	many := []signup.Window{{Count: 1 << 30, Per: time.Hour}}
+	w := newWorld(b, func(cfg *Config) {
+		cfg.Phones = phone.NewBook(cfg.Broker.Store(), phone.NewKey([32]byte{7}))
+		cfg.CodeSender = nowhere{}
+		cfg.SignUp = signup.Settings{Number: many, Device: many, Address: many, Range: many, Global: many, CountryDay: 1 << 30,
+			WatchCountry: signup.Watch{Codes: -1}, WatchRange: signup.Watch{Codes: -1}}
+	})
+	var n atomic.Int64
+	b.SetParallelism(32)
+	b.RunParallel(func(pb *testing.PB) {
+		codes := make(chan string, 1)
+		svc, err := signup.New(signup.Config{Store: w.store, Book: w.api.cfg.Phones, Host: signUpHost{w.api}, Sender: nowhere{codes}, Settings: w.api.cfg.SignUp})
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		for pb.Next() {
+			i := n.Add(1)
+			out, err := svc.Start(context.Background(), signup.Ask{Phone: fmt.Sprintf("+8210%08d", 20_000_000+i), Device: "d"})
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			if _, err := svc.Verify(context.Background(), signup.Enter{Ticket: out.Ticket, Code: <-codes, ClientID: "d"}); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
 }

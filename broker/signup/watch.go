@@ -1,6 +1,7 @@
 package signup
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -151,6 +152,22 @@ func (u *use) under(slot int64) (n int) {
 		}
 	}
 	return n
+}
+
+// Closed tells which countries and ranges get no codes today, and until when.
+func (s *Service) Closed() map[string]time.Time { return s.watch.now(s.now()) }
+
+// Reopen lets a country or range that Closed names have codes again; false if it was not closed. What was counted there
+// is forgotten.
+func (s *Service) Reopen(ctx context.Context, place string) (bool, error) {
+	row, ok := s.watch.reopen(place)
+	if !ok {
+		return false, nil
+	}
+	if err := s.store.Update(ctx, store.Update{Rows: []store.RowPut{row}}); err != nil {
+		return false, fmt.Errorf("signup: reopen: %w", err)
+	}
+	return true, nil
 }
 
 // now tells what is closed now, and until when.
