@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	}
 	os.Setenv(asProgram, "1") // for the children, also those that the demo starts
 	for _, v := range os.Environ() {
-		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "HWANGSO_") && name != "HWANGSO_CRASH_ROUNDS" {
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "HWANGSO_") && name != "HWANGSO_CRASH_ROUNDS" && name != "HWANGSO_PLAYS" {
 			os.Unsetenv(name)
 		}
 	}

@@ -1,0 +1,378 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hwangso/hwangso/broker"
+	"github.com/hwangso/hwangso/broker/api"
+	"github.com/hwangso/hwangso/broker/wire"
+	"github.com/hwangso/hwangso/hooks"
+	"github.com/hwangso/hwangso/store"
+	"github.com/hwangso/hwangso/store/bolt"
+)
+
+// stage is a whole server behind a real socket, on a clock that stands still unless the test moves it: two runs of the
+// same play then bring the same bytes.
+type stage struct {
+	t      testing.TB
+	store  *bolt.Store
+	broker *broker.Broker
+	api    *api.API
+	addr   string
+	ids    map[string]hooks.Identity
+	marks  int // barriers so far
+
+	mu    sync.Mutex
+	clock time.Time
+}
+
+func (s *stage) now() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.clock
+}
+
+func (s *stage) pass(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clock = s.clock.Add(d)
+}
+
+// newStage makes a server with these users; each one's password is "pw".
+func newStage(t testing.TB, users ...string) *stage {
+	t.Helper()
+	s := &stage{t: t, ids: make(map[string]hooks.Identity), clock: time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC)}
+	ok := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	s.store, err = bolt.Open(bolt.Config{Dir: t.TempDir(), MinFree: -1, Now: s.now})
+	ok(err)
+	s.broker, err = broker.New(broker.Config{Store: s.store, Now: s.now})
+	ok(err)
+	auth, err := hooks.NewAuthenticator(hooks.Config{Directory: s.store, Now: s.now})
+	ok(err)
+	s.api, err = api.New(api.Config{Broker: s.broker, Auth: auth, Now: s.now})
+	ok(err)
+	s.broker.SetRequests(s.api)
+	edge, err := wire.New(wire.Default(), s.broker, auth)
+	ok(err)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ok(err)
+	s.addr = ln.Addr().String()
+	served := make(chan error, 1)
+	go func() { served <- edge.Serve(context.Background(), ln) }()
+	for _, name := range users {
+		a, err := s.store.CreateAccount(t.Context(), store.Account{Name: name, Created: s.clock.AddDate(-1, 0, 0).UnixMilli()})
+		ok(err)
+		ok(s.store.PutToken(t.Context(), store.Token{Account: a.ID, Hash: hooks.Secret("pw").Hash()}))
+		s.ids[name] = hooks.Identity{Account: a.ID, Name: name, Device: 1, ClientID: "api"}
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		ok(edge.Shutdown(ctx))
+		<-served
+		ok(s.api.Close())
+		ok(s.broker.Close(ctx))
+		ok(s.store.Close())
+	})
+	return s
+}
+
+func (s *stage) friends(pairs ...[2]string) {
+	s.t.Helper()
+	for _, p := range pairs {
+		for _, e := range [][2]string{p, {p[1], p[0]}} {
+			if _, err := s.store.SetEdge(s.t.Context(), store.EdgeFriend, s.ids[e[0]].Account, s.ids[e[1]].Account, true, 0); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// ask calls an operation as a user and returns the answer.
+func (s *stage) ask(user, op, body string) string {
+	return string(s.api.Request(s.t.Context(), s.ids[user], op, "", []byte(body)))
+}
+
+// does calls an operation that must succeed.
+func (s *stage) does(user, op, body string) map[string]any {
+	s.t.Helper()
+	answer := s.ask(user, op, body)
+	var v map[string]any
+	if err := json.Unmarshal([]byte(answer), &v); err != nil || v["code"] != 200.0 {
+		s.t.Fatalf("%s: %s %s: %s", user, op, body, answer)
+	}
+	return v
+}
+
+// actor is a device on a real socket that keeps every byte it receives.
+type actor struct {
+	s        *stage
+	user, id string
+	version  byte // 3 (MQTT 3.1), 4 (3.1.1) or 5
+	conn     net.Conn
+	ended    chan struct{} // the reader has returned
+	packet   uint16
+
+	mu     sync.Mutex
+	frames [][]byte
+	grown  chan struct{}
+}
+
+// device makes an actor, not connected yet.
+func (s *stage) device(user, id string, version byte) *actor {
+	return &actor{s: s, user: user, id: id, version: version, grown: make(chan struct{}, 1)}
+}
+
+func mqttString(b []byte, s string) []byte {
+	return append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
+}
+
+func mqttFrame(first byte, body []byte) []byte {
+	b := []byte{first}
+	for n := len(body); ; {
+		c := byte(n & 0x7f)
+		if n >>= 7; n > 0 {
+			c |= 0x80
+		}
+		if b = append(b, c); n == 0 {
+			return append(b, body...)
+		}
+	}
+}
+
+// connect opens the connection; a persistent session, unless clean.
+func (a *actor) connect(clean bool) {
+	a.s.t.Helper()
+	conn, err := net.Dial("tcp", a.s.addr)
+	if err != nil {
+		a.s.t.Fatal(err)
+	}
+	a.conn, a.ended = conn, make(chan struct{})
+	name := "MQTT"
+	if a.version == 3 {
+		name = "MQIsdp"
+	}
+	flags := byte(0xc0)
+	if clean {
+		flags |= 2
+	}
+	body := append(mqttString(nil, name), a.version, flags, 0, 0)
+	if a.version == 5 {
+		body = append(body, 5, 0x11, 0, 0, 0x0e, 0x10) // the session outlives the connection for an hour
+	}
+	for _, f := range []string{a.id, a.user, "pw"} {
+		body = mqttString(body, f)
+	}
+	ended := a.ended
+	go a.read(conn, ended)
+	a.write(mqttFrame(0x10, body))
+	a.await(func(f []byte) bool { return f[0] == 0x20 })
+}
+
+func (a *actor) write(b []byte) {
+	a.s.t.Helper()
+	if _, err := a.conn.Write(b); err != nil {
+		a.s.t.Fatal(err)
+	}
+}
+
+// disconnect ends the connection in order and waits until the server has ended it too.
+func (a *actor) disconnect() {
+	a.s.t.Helper()
+	a.write([]byte{0xe0, 0})
+	<-a.ended
+	_ = a.conn.Close() // the server has closed it
+	a.conn = nil
+	for a.s.broker.Online(a.s.ids[a.user].Account, store.DeviceOf(a.s.ids[a.user].Account, a.id)) {
+		time.Sleep(time.Millisecond) // the registry is left a moment after the socket
+	}
+}
+
+// read keeps frames and acknowledges deliveries until the connection ends.
+func (a *actor) read(conn net.Conn, ended chan struct{}) {
+	defer close(ended)
+	for {
+		frame, err := readFrame(conn)
+		if err != nil {
+			return
+		}
+		a.mu.Lock()
+		a.frames = append(a.frames, frame)
+		a.mu.Unlock()
+		select {
+		case a.grown <- struct{}{}:
+		default:
+		}
+		if id, ok := deliveryID(frame); ok {
+			if _, err := conn.Write([]byte{0x40, 2, byte(id >> 8), byte(id)}); err != nil {
+				return
+			}
+		}
+	}
+}
+
+func readFrame(r io.Reader) ([]byte, error) {
+	frame := make([]byte, 1, 64)
+	if _, err := io.ReadFull(r, frame); err != nil {
+		return nil, err
+	}
+	size := 0
+	for shift := 0; ; shift += 7 {
+		var b [1]byte
+		if _, err := io.ReadFull(r, b[:]); err != nil {
+			return nil, err
+		}
+		frame = append(frame, b[0])
+		if size |= int(b[0]&0x7f) << shift; b[0] < 0x80 {
+			break
+		}
+	}
+	head := len(frame)
+	frame = append(frame, make([]byte, size)...)
+	_, err := io.ReadFull(r, frame[head:])
+	return frame, err
+}
+
+// deliveryID is the packet identifier of a delivery with QoS 1.
+func deliveryID(frame []byte) (uint16, bool) {
+	if frame[0]>>4 != 3 || frame[0]&6 == 0 {
+		return 0, false
+	}
+	at := 1
+	for frame[at] >= 0x80 {
+		at++
+	}
+	at++
+	at += 2 + int(binary.BigEndian.Uint16(frame[at:]))
+	return binary.BigEndian.Uint16(frame[at:]), true
+}
+
+// await waits until a frame fits, among those that have come and those that come.
+func (a *actor) await(fits func([]byte) bool) []byte {
+	a.s.t.Helper()
+	for from := 0; ; {
+		a.mu.Lock()
+		for ; from < len(a.frames); from++ {
+			if fits(a.frames[from]) {
+				f := a.frames[from]
+				a.mu.Unlock()
+				return f
+			}
+		}
+		a.mu.Unlock()
+		select {
+		case <-a.grown:
+		case <-a.ended:
+			a.mu.Lock()
+			more := from < len(a.frames)
+			a.mu.Unlock()
+			if !more {
+				a.s.t.Fatalf("%s/%s: the connection ended", a.user, a.id)
+			}
+		case <-a.s.t.Context().Done():
+			a.s.t.Fatal(a.s.t.Context().Err())
+		}
+	}
+}
+
+func (a *actor) subscribe(filters ...string) {
+	a.s.t.Helper()
+	a.packet++
+	id := a.packet
+	body := binary.BigEndian.AppendUint16(nil, id)
+	if a.version == 5 {
+		body = append(body, 0)
+	}
+	for _, f := range filters {
+		body = append(mqttString(body, f), 1)
+	}
+	a.write(mqttFrame(0x82, body))
+	a.await(func(f []byte) bool {
+		return f[0] == 0x90 && bytes.Contains(f[2:5], binary.BigEndian.AppendUint16(nil, id))
+	})
+}
+
+// publish sends with QoS 1 and waits for the acknowledgement, which it returns.
+func (a *actor) publish(topic, payload string) []byte {
+	a.s.t.Helper()
+	a.packet++
+	id := a.packet
+	body := binary.BigEndian.AppendUint16(mqttString(nil, topic), id)
+	if a.version == 5 {
+		body = append(body, 0)
+	}
+	a.write(mqttFrame(0x32, append(body, payload...)))
+	return a.await(func(f []byte) bool { return f[0] == 0x40 && binary.BigEndian.Uint16(f[2:]) == id })
+}
+
+// take returns what has come since the last take, in an order that does not depend on which of two logs was written to the
+// socket first.
+func (a *actor) take() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var out []string
+	own := []byte("user/" + a.user + "/read") // of the notes: who comes back sees the head before or after the barrier
+	for _, f := range a.frames {
+		if !bytes.Contains(f, own) {
+			out = append(out, fmt.Sprintf("%q", withoutID(f)))
+		}
+	}
+	a.frames = nil
+	slices.Sort(out)
+	return out
+}
+
+// withoutID takes the packet identifier out of a delivery: it counts deliveries of all conversations in the order of their
+// writing, which two logs at once leave to chance.
+func withoutID(frame []byte) []byte {
+	id, ok := deliveryID(frame)
+	if !ok {
+		return frame
+	}
+	at := 1
+	for frame[at] >= 0x80 {
+		at++
+	}
+	at++
+	at += 2 + int(binary.BigEndian.Uint16(frame[at:]))
+	_ = id
+	return slices.Delete(slices.Clone(frame), at, at+2)
+}
+
+// settle waits until everything that was committed has reached the devices: each gets a note that its user writes to
+// itself last.
+func (s *stage) settle(devices ...*actor) {
+	s.t.Helper()
+	s.marks++
+	note := fmt.Sprintf("settled-%d", s.marks)
+	told := map[string]bool{}
+	for _, d := range devices {
+		if d.conn != nil && !told[d.user] {
+			told[d.user] = true
+			s.does(d.user, "message.send", fmt.Sprintf(`{"user":%q,"text":%q}`, d.user, note))
+		}
+	}
+	for _, d := range devices {
+		if d.conn != nil {
+			d.await(func(f []byte) bool {
+				return bytes.Contains(f, []byte(note+`"`)) || bytes.HasSuffix(f, []byte(note)) || bytes.Contains(f, []byte(note))
+			})
+		}
+	}
+}
