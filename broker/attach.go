@@ -85,6 +85,7 @@ func (b *Broker) Attach(ctx context.Context, c Connect, l Link) (s *Session, pre
 		s.id.expires = id.Expires.UnixMilli()
 		s.timer = time.AfterFunc(id.Expires.Sub(b.now()), func() { l.Close(ErrExpired) })
 	}
+	b.presence.came(id.Account)
 	b.metrics.attached.Inc()
 	if e := b.cfg.Events.Attached; e != nil {
 		e(id, present)
@@ -204,6 +205,9 @@ func (s *Session) load() error {
 	s.since = since
 	s.takeInflight(row.Inflight)
 	s.row, s.missed, s.loading = nil, nil, false
+	if hooks.AnyCould(s.parsed, hooks.Presence, hooks.Status) {
+		s.news().seen.all()
+	}
 	if len(s.feeds) > 0 {
 		s.mark()
 	}
@@ -345,6 +349,9 @@ func (s *Session) Detach(orderly bool) {
 	}
 	b.registry.remove(s)
 	b.registry.end(deviceKey{s.id.Account, s.id.Device}, s)
+	if len(b.registry.of(s.id.Account)) == 0 {
+		b.presence.left(s.id.Account, b.now())
+	}
 	b.metrics.detached.Inc()
 	if e := b.cfg.Events.Detached; e != nil {
 		e(s.Identity(), orderly)

@@ -60,6 +60,7 @@ type Config struct {
 	MaxFilters int           // filters of a device; 50
 	MaxGuests  int           // connections of a user that are no device; 20
 	MaxExpiry  time.Duration // of a session after its connection; 30 days
+	Grace      time.Duration // a user counts as online so long after its last connection; 10 s
 
 	Logger     *slog.Logger          // nil: discard
 	Registerer prometheus.Registerer // nil: metrics are counted and not shown
@@ -73,7 +74,7 @@ func (c Config) Validate() error {
 	switch {
 	case c.Store == nil:
 		return errors.New("broker: no store")
-	case c.MaxMessage < 0 || c.MaxFilters < 0 || c.MaxGuests < 0 || c.MaxExpiry < 0:
+	case c.MaxMessage < 0 || c.MaxFilters < 0 || c.MaxGuests < 0 || c.MaxExpiry < 0 || c.Grace < 0:
 		return errors.New("broker: a limit is negative")
 	case c.MaxExpiry >= 1<<32*time.Second:
 		return fmt.Errorf("broker: session expiry %v is longer than MQTT can say", c.MaxExpiry)
@@ -94,6 +95,7 @@ type Broker struct {
 	followed atomic.Uint64 // the journal position up to which sessions have been told
 	rewinds  rewinds
 	typists  typists
+	presence *presence
 	bulk     bulkLane
 	dirty    dirtyList
 	workers  workers
@@ -114,6 +116,7 @@ func New(cfg Config) (*Broker, error) {
 	setDefault(&cfg.MaxFilters, 50)
 	setDefault(&cfg.MaxGuests, hooks.DefaultGuests)
 	setDefault(&cfg.MaxExpiry, 30*24*time.Hour)
+	setDefault(&cfg.Grace, DefaultGrace)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -129,7 +132,7 @@ func New(cfg Config) (*Broker, error) {
 			return limits.Number(limit.Strangers)
 		}})
 	}
-	b := &Broker{cfg: cfg, store: cfg.Store, access: cfg.Access, log: cfg.Logger, now: cfg.Now, limits: cfg.Limits, registry: newRegistry()}
+	b := &Broker{cfg: cfg, store: cfg.Store, access: cfg.Access, log: cfg.Logger, now: cfg.Now, limits: cfg.Limits, registry: newRegistry(), presence: newPresence(cfg.Grace)}
 	b.rewinds.kick = make(chan struct{}, 1)
 	b.metrics = newMetrics(cfg.Registerer, b)
 	b.life, b.end = context.WithCancel(context.Background())
@@ -137,6 +140,7 @@ func New(cfg Config) (*Broker, error) {
 	b.followed.Store(uint64(end))
 	b.wg.Go(func() { b.follow(b.life, end) })
 	b.wg.Go(func() { b.housekeep(b.life) })
+	b.wg.Go(func() { b.tellPresence(b.life) })
 	b.wg.Go(func() { b.rewind(b.life) })
 	return b, nil
 }

@@ -32,6 +32,7 @@
 //	follow        one per Broker                              Close
 //	housekeep     one per Broker: saves cursors, ends sessions   Close
 //	rewind        one per Broker: delivers what was accepted     Close
+//	tellPresence  one per Broker: tells who comes and goes    Close
 //	pump          one per session that has something to write  5 s without one, Close; see workers
 //	request       one per control request, 16 per session     the operation's end
 //

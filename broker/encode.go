@@ -94,8 +94,10 @@ func (s *Session) gather(log store.LogID, v hooks.View, base store.Seq, fresh, m
 	if v == hooks.Text || v == hooks.Line {
 		return c
 	}
-	if marks, err := s.b.store.Standing(log); err == nil {
-		c.marks, c.known = marks, true
+	if info, err := s.b.store.Info(log); err == nil {
+		if marks, err := s.b.MarksFor(s.id.Account, &info); err == nil {
+			c.marks, c.known = marks, true
+		}
 	}
 	if fresh {
 		c.base = s.lastDelivered(log, base, mine)

@@ -10,11 +10,12 @@ import (
 	"github.com/hwangso/hwangso/store"
 )
 
-// ephemera are the things that go to a connected device at once or never: typing, the newest read marks, answers to
-// requests, hints. They are bounded, and written with QoS 0. Guarded by Session.mu.
+// ephemera are the things that go to a connected device at once or never: typing, the newest read marks and presence,
+// answers to requests, hints. They are bounded, and written with QoS 0. Guarded by Session.mu.
 type ephemera struct {
 	typing   []string   // topics, each once; the oldest goes when there are more than 64
 	standing []standing // logs whose marks are to be told, each once
+	seen     seen       // friends whose presence is to be told
 	answers  []Item     // at most 256: control requests under way are bounded, too
 }
 
@@ -70,10 +71,13 @@ func (s *Session) takeEphemera(p *pump) {
 		e.standing = e.standing[1:]
 		rt := s.routeTo(st.topic)
 		s.mu.Unlock()
-		marks, err := s.b.store.Standing(st.log)
-		info, err2 := s.b.store.Info(st.log)
+		info, err := s.b.store.Info(st.log)
+		var marks store.Marks
+		if err == nil {
+			marks, err = s.b.MarksFor(s.id.Account, &info)
+		}
 		s.mu.Lock()
-		if err != nil || err2 != nil || s.ended {
+		if err != nil || s.ended {
 			continue
 		}
 		start := len(p.arena)
@@ -82,7 +86,8 @@ func (s *Session) takeEphemera(p *pump) {
 		p.items = append(p.items, Item{Kind: ItemDelivery, Topic: rt.topic, Payload: payload, Identifiers: rt.ids})
 		p.bytes += len(payload) + len(rt.topic) + 8
 	}
-	if len(e.typing) == 0 && len(e.standing) == 0 && len(e.answers) == 0 {
+	s.takeSeen(p, e)
+	if len(e.typing) == 0 && len(e.standing) == 0 && len(e.answers) == 0 && e.seen.idle() {
 		s.ephemera = nil
 	}
 }
@@ -126,7 +131,7 @@ func (s *Session) tellMarks(e *store.Entry) {
 	s.mu.Lock()
 	could := !s.ended && hooks.AnyCould(s.parsed, place, hooks.Read)
 	s.mu.Unlock()
-	if !could {
+	if !could || !s.b.marksMove(e, s.id.Account) {
 		return
 	}
 	t, ok := s.b.logTopic(e.Key, s.id.Account)

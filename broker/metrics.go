@@ -14,6 +14,7 @@ type metrics struct {
 	published, deliveries, acked prometheus.Counter
 	attached, detached           prometheus.Counter
 	takeovers, tooLarge          prometheus.Counter
+	presence                     prometheus.Counter
 	refusals                     *prometheus.CounterVec
 }
 
@@ -33,6 +34,7 @@ func newMetrics(reg prometheus.Registerer, b *Broker) *metrics {
 		detached:   counter("sessions_detached_total", "Sessions whose connection ended."),
 		takeovers:  counter("session_takeovers_total", "Connections replaced by a newer one of the same device."),
 		tooLarge:   counter("deliveries_skipped_too_large_total", "Deliveries passed over because they exceed the client's Maximum Packet Size."),
+		presence:   counter("presence_changes_total", "Users who came or went and share it, so that their friends were told."),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "hwangso", Name: "publishes_refused_total",
 			Help: "Publishes refused, by code."}, []string{"code"}),
 	}

@@ -342,6 +342,11 @@ func (b *Broker) typing(id hooks.Identity, g hooks.Grant) {
 		if len(sessions) == 0 {
 			continue
 		}
+		if g.Key.Kind == store.LogPair {
+			if v, err := b.access.Live(m.Account, id.Account); err != nil || !v.Typing {
+				continue
+			}
+		}
 		t, ok := b.logTopic(g.Key, m.Account)
 		if !ok {
 			continue

@@ -154,6 +154,9 @@ func (s *Session) useFilters(filters []store.Filter, parsed []hooks.Filter, begu
 	if s.ended {
 		return store.ErrClosed
 	}
+	if selectsPresence(s.parsed, parsed) {
+		s.news().seen.all()
+	}
 	s.filters, s.parsed = filters, parsed
 	for _, f := range s.feeds { // routes and views may have changed; what is in flight stays in flight
 		s.reroute(f)
@@ -222,6 +225,14 @@ func (s *Session) begin(old, next []hooks.Filter) ([]store.LogRef, error) {
 			}
 		}
 	}
+}
+
+// selectsPresence reports whether a new filter selects presence.
+func selectsPresence(old, next []hooks.Filter) bool {
+	return slices.ContainsFunc(next, func(f hooks.Filter) bool {
+		return f.Could(hooks.Presence, hooks.Status) &&
+			!slices.ContainsFunc(old, func(o hooks.Filter) bool { return o.String() == f.String() })
+	})
 }
 
 func selects(filters []hooks.Filter, t hooks.Topic) bool {

@@ -15,6 +15,7 @@ type Graph interface {
 	Account(id store.AccountID) (store.Account, error)
 	AccountByName(name string) (store.Account, error)
 	Read(q store.Query) (store.Page, error)
+	LogsOf(a store.AccountID, after store.LogID, max int) ([]store.LogRef, error)
 }
 
 // AccessConfig is what may differ from one Access to another. The zero value is the defaults.

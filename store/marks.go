@@ -58,6 +58,20 @@ func (m Marks) find(a AccountID) (s Seq, ok bool) {
 	return 0, false
 }
 
+// With returns the marks with that of one user somewhere else, for somebody who may not know where it stands. Who does
+// not count stays so.
+func (m Marks) With(a AccountID, at Seq) Marks {
+	out := Marks{head: m.head, sorted: make([]Seq, len(m.by)), by: append([]markOf(nil), m.by...)}
+	for i := range out.by {
+		if out.by[i].account == a {
+			out.by[i].seq = at
+		}
+		out.sorted[i] = out.by[i].seq
+	}
+	sort.Slice(out.sorted, func(i, j int) bool { return out.sorted[i] < out.sorted[j] })
+	return out
+}
+
 // Unread is the number of those who count and have not read the record with this sequence, its sender not counted. It
 // comes from watermarks alone, and is the same for everybody who asks.
 func (m Marks) Unread(seq Seq, sender AccountID) int {

@@ -52,6 +52,10 @@ func (a *API) blockSet(ctx context.Context, c *caller, in *blockSetIn) (*changed
 		return nil, err
 	}
 	me, limit := c.account.ID, a.limits().Blocks
+	watch, err := a.broker.Watch(me, u.ID)
+	if err != nil {
+		return nil, fmt.Errorf("api: presence: %w", err)
+	}
 	changed, err := a.graph.SetBlock(ctx, me, u.ID, level, false, limit)
 	switch {
 	case store.CodeOf(err) == store.CodeFull:
@@ -70,6 +74,7 @@ func (a *API) blockSet(ctx context.Context, c *caller, in *blockSetIn) (*changed
 		return nil, fmt.Errorf("api: block: %w", err)
 	}
 	if changed {
+		a.tellWatch(watch)
 		a.notify(ctx, me, view.Notice{What: view.NoticeBlocked}, "")
 	}
 	return &changedOut{changed}, nil

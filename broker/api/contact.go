@@ -45,12 +45,19 @@ func (a *API) befriend(ctx context.Context, c *caller, user string, on bool) (*c
 
 func (a *API) setFriend(ctx context.Context, from, to store.AccountID, on bool) (bool, error) {
 	limit := a.limits().Friends
+	watch, err := a.broker.Watch(from, to)
+	if err != nil {
+		return false, fmt.Errorf("api: presence: %w", err)
+	}
 	changed, err := a.graph.SetFriend(ctx, from, to, on, limit)
 	switch {
 	case store.CodeOf(err) == store.CodeFull:
 		return false, full("friends", "the list of friends is full", limit)
 	case err != nil:
 		return false, fmt.Errorf("api: friend: %w", err)
+	}
+	if changed {
+		a.tellWatch(watch)
 	}
 	return changed, nil
 }

@@ -361,9 +361,9 @@ func (a *API) entry(me store.AccountID, l *listed) (entry, error) {
 		}
 		e.User, e.Display = peer.Name, peer.Shown()
 	}
-	marks, err := a.store.Standing(l.ID)
+	marks, err := a.broker.MarksFor(me, &l.LogInfo)
 	if err != nil {
-		return e, fmt.Errorf("api: standing: %w", err)
+		return e, fmt.Errorf("api: marks: %w", err)
 	}
 	e.Read = min(marks.Of(me), l.seen)
 	if e.Unread, e.More, err = a.unread(me, l.LogInfo, marks.Of(me), l.seen); err != nil {

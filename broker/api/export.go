@@ -183,7 +183,7 @@ func (p *patientWriter) Write(b []byte) (int, error) {
 const exportReadme = `This is what the server keeps of your account, as you see it. Every file but this one holds one JSON object a line.
 
 profile.jsonl        your profile, and when your account was made
-settings.jsonl       your settings
+settings.jsonl       your settings, quiet hours and muted conversations
 friends.jsonl        whom you have as friends, by identifier
 blocked.jsonl        whom you block, by identifier
 devices.jsonl        your devices
@@ -267,9 +267,12 @@ func (e *exporter) all() error {
 }
 
 func (e *exporter) profile() error {
-	p := exportProfile{profileOut: *ownProfile(e.c.account), Created: at(e.c.account.Created)}
+	own, err := e.a.ownProfile(e.c.account)
+	if err != nil {
+		return err
+	}
+	p := exportProfile{profileOut: *own, Created: at(e.c.account.Created)}
 	if e.a.cfg.Phones != nil {
-		var err error
 		if p.Country, err = e.a.cfg.Phones.Country(e.c.account.ID); err != nil {
 			return err
 		}
@@ -282,7 +285,30 @@ func (e *exporter) settings() error {
 	if err != nil {
 		return err
 	}
-	return e.line(s)
+	if err := e.line(s); err != nil {
+		return err
+	}
+	quiet, err := e.a.graph.Quiet(e.c.account.ID)
+	if err != nil {
+		return err
+	}
+	if quiet.On() {
+		if err := e.line(struct {
+			Quiet *quietOut `json:"quiet"`
+		}{lastingQuiet(quiet)}); err != nil {
+			return err
+		}
+	}
+	mutes, err := e.a.muteList(e.ctx, e.c, nil)
+	if err != nil {
+		return err
+	}
+	for _, m := range mutes.Mutes {
+		if err := e.line(m); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // named is a user by its identifier.

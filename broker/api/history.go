@@ -36,9 +36,9 @@ func (a *API) roomHistory(_ context.Context, c *caller, in *roomHistoryIn) (*roo
 	if err != nil {
 		return nil, err
 	}
-	marks, err := a.store.Standing(info.ID)
+	marks, err := a.broker.MarksFor(me, &info)
 	if err != nil {
-		return nil, fmt.Errorf("api: standing: %w", err)
+		return nil, fmt.Errorf("api: marks: %w", err)
 	}
 	low := max(info.First, 1)
 	if m := info.Members.Find(me); len(m.Spans) > 0 {

@@ -236,9 +236,9 @@ func (a *API) readList(_ context.Context, c *caller, in *Conversation) (*readLis
 	if info.Members.Role(c.account.ID) == store.RoleNone {
 		return nil, errNoRoom
 	}
-	marks, err := a.store.Standing(info.ID)
+	marks, err := a.broker.MarksFor(c.account.ID, &info)
 	if err != nil {
-		return nil, fmt.Errorf("api: standing: %w", err)
+		return nil, fmt.Errorf("api: marks: %w", err)
 	}
 	out := &readListOut{Read: min(marks.Of(c.account.ID), h.seen), Marks: [][2]int64{}}
 	for _, s := range marks.Steps() {

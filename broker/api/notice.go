@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 
+	"github.com/hwangso/hwangso/broker"
 	"github.com/hwangso/hwangso/broker/view"
 	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/store"
@@ -38,6 +39,14 @@ func (a *API) tellSignIns(ctx context.Context) {
 				return
 			}
 		}
+	}
+}
+
+// tellWatch tells two users' devices what they see of each other's presence now. It follows something that has happened,
+// so what fails is logged; the next connection is told.
+func (a *API) tellWatch(w broker.Watch) {
+	if err := a.broker.Changed(w); err != nil {
+		a.log.Warn("presence not told", keyErr, err)
 	}
 }
 

@@ -169,6 +169,9 @@ func (a *API) settingsSet(ctx context.Context, c *caller, in *settingsIn) (*sett
 	if err != nil {
 		return nil, fmt.Errorf("api: set settings: %w", err)
 	}
+	if was.Presence != is.Presence {
+		a.broker.SharePresence(c.account.ID, is.Presence)
+	}
 	if was != is {
 		a.notify(ctx, c.account.ID, view.Notice{What: view.NoticeSettings}, "")
 	}

@@ -114,7 +114,10 @@ func (a *API) sync(ctx context.Context, c *caller, in *syncIn) (*syncOut, error)
 // syncParts fills in what else changed.
 func (a *API) syncParts(c *caller, old syncToken, next *syncToken, known bool, out *syncOut) error {
 	me := c.account.ID
-	profile := ownProfile(c.account)
+	profile, err := a.ownProfile(c.account)
+	if err != nil {
+		return err
+	}
 	changed := func(i int, v any) bool {
 		next.parts[i] = stateHash(v)
 		return !known || next.parts[i] != old.parts[i]

@@ -27,8 +27,8 @@ func userOperations() []operation {
 func accountOperations() []operation {
 	return []operation{
 		op("account.me", "Who am I", "The asking account, its device, when its credentials end, and the limits in force.", (*API).accountMe),
-		op("profile.get", "Read a profile", "One's own, or that of another user: the name shown, and the status if the other one has the asking user as a friend.", (*API).profileGet),
-		changing(op("profile.set", "Change the own profile", "Fields that are absent stay as they are.", (*API).profileSet)),
+		op("profile.get", "Read a profile", "One's own, or that of another user. Friends, those who were answered and members of a room together see all of it, others the name. Who does not exist and who does not want to be found are the same answer.", (*API).profileGet),
+		changing(op("profile.set", "Change the own profile", "Fields that are absent stay as they are. The other devices get a notice.", (*API).profileSet)),
 		op("device.list", "List devices", "The devices of the account: client identifiers whose sessions outlive their connections.", (*API).deviceList),
 		changing(op("device.set", "Change a device", "Its label, its platform, and whether it gets its own messages back.", (*API).deviceSet)),
 		changing(op("device.remove", "Sign a device out", "Ends its connection at once and removes the device, the tokens that open only it, and what was kept of its session. The other devices get a notice. A device that removes itself loses its connection instead of getting an answer.", (*API).deviceRemove)),

@@ -155,7 +155,7 @@ func TestBlockFreezes(t *testing.T) {
 	block(BlockNone, false)
 	sees(false)
 	r := w.relation(t, w.b, w.a)
-	if r.Barrier != end || r.Mark != 0 || r.BlockedAt(end) || !r.BlockedAt(end-1) || len(r.Blocked) != 1 {
+	if r.Barrier != end || r.Mark != 1 || r.Seen != 0 || r.BlockedAt(end) || !r.BlockedAt(end-1) || len(r.Blocked) != 1 {
 		t.Errorf("after unblocking: %+v", r)
 	}
 	if on, err := w.store.HasEdge(store.EdgeBlock, w.b, w.a); err != nil || on {

@@ -46,7 +46,8 @@ type Relation struct {
 	Quiet     bool       `json:"quiet,omitempty"`     // the block comes from a declined request, and is not listed
 	Blocked   []Interval `json:"blocked,omitempty"`   // when the other was blocked, ascending; the last one lasts while Block is set
 	Friend    bool       `json:"friend,omitempty"`    // while blocked: whether the other was a friend when the block began
-	Mark      store.Seq  `json:"mark,omitempty"`      // while blocked: the owner's read mark of the pair when the block began
+	Mark      store.Seq  `json:"mark,omitempty"`      // the owner's read mark that the other was last shown when a block began, or a friendship ended
+	Seen      store.Seq  `json:"seen,omitempty"`      // while blocked: the other's read mark that the owner was last shown when the block began
 	Barrier   int64      `json:"barrier,omitempty"`   // Unix milliseconds: what the owner wrote to the other before does not count as an answer
 	Accepted  int64      `json:"accepted,omitempty"`  // Unix milliseconds: when the owner took up what the other had asked; counts as an answer
 	Favourite bool       `json:"favourite,omitempty"` // of a friend
@@ -111,7 +112,7 @@ func (g *Graph) ChangeRelation(ctx context.Context, of, to store.AccountID, fn f
 }
 
 func (r *Relation) empty() bool {
-	return r.Block == BlockNone && !r.Quiet && len(r.Blocked) == 0 && !r.Friend && r.Mark == 0 && r.Barrier == 0 && r.Accepted == 0 &&
+	return r.Block == BlockNone && !r.Quiet && len(r.Blocked) == 0 && !r.Friend && r.Mark == 0 && r.Seen == 0 && r.Barrier == 0 && r.Accepted == 0 &&
 		!r.Favourite
 }
 
@@ -119,7 +120,11 @@ func (r *Relation) empty() bool {
 // edge and the read mark as they are now; unblocking sets them free and ends what counted as an answer. quiet is the block
 // of a declined request. limit bounds the blocks of a user, 0: none. changed tells whether anything moved.
 func (g *Graph) SetBlock(ctx context.Context, of, to store.AccountID, level Block, quiet bool, limit int) (changed bool, err error) {
-	mark, err := g.markOf(of, to)
+	mark, err := g.ReadMark(of, to)
+	if err != nil {
+		return false, err
+	}
+	seen, err := g.ReadMark(to, of)
 	if err != nil {
 		return false, err
 	}
@@ -137,7 +142,7 @@ func (g *Graph) SetBlock(ctx context.Context, of, to store.AccountID, level Bloc
 			if err != nil {
 				return nil, err
 			}
-			r.Friend, r.Mark = friend, mark
+			r.Friend, r.Mark, r.Seen = friend, mark, seen
 			r.Blocked = append(slices.Clone(r.Blocked), Interval{From: now})
 			if n := len(r.Blocked); n > maxIntervals {
 				r.Blocked = append([]Interval{{r.Blocked[0].From, r.Blocked[1].To}}, r.Blocked[2:]...)
@@ -151,9 +156,10 @@ func (g *Graph) SetBlock(ctx context.Context, of, to store.AccountID, level Bloc
 	return changed && err == nil, err
 }
 
-// unblock ends a block and sets free what it froze.
+// unblock ends a block and sets free what it froze. The mark stays: it is what the other was shown, should nothing else let
+// it see more.
 func (r *Relation) unblock(now int64) {
-	r.Block, r.Quiet, r.Friend, r.Mark = BlockNone, false, false, 0
+	r.Block, r.Quiet, r.Friend, r.Seen = BlockNone, false, false, 0
 	r.Blocked = slices.Clone(r.Blocked)
 	if n := len(r.Blocked); n > 0 && r.Blocked[n-1].To == 0 {
 		r.Blocked[n-1].To = now
@@ -174,23 +180,14 @@ func (g *Graph) Accept(ctx context.Context, of, to store.AccountID) error {
 	})
 }
 
-// markOf is a user's read mark in its conversation with another one, 0 without one.
-func (g *Graph) markOf(of, to store.AccountID) (store.Seq, error) {
-	log, err := g.store.Find(store.PairKey(of, to))
-	if store.CodeOf(err) == store.CodeNotFound {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	marks, err := g.store.Standing(log.ID)
-	return marks.Of(of), err
-}
-
 // SetFriend makes a user a friend, or ends it: then what was written to it does not count as an answer any more. While
 // the user is blocked neither shows to it: its answers are those of the block's begin. A friend is not declined any more:
 // a quiet block ends. limit bounds the friends of a user, 0: none. changed tells whether anything moved.
 func (g *Graph) SetFriend(ctx context.Context, of, to store.AccountID, on bool, limit int) (changed bool, err error) {
+	mark, err := g.ReadMark(of, to)
+	if err != nil {
+		return false, err
+	}
 	err = g.ChangeRelation(ctx, of, to, func(r *Relation) ([]store.EdgePut, error) {
 		has, err := g.store.HasEdge(store.EdgeFriend, of, to)
 		if err != nil {
@@ -204,7 +201,7 @@ func (g *Graph) SetFriend(ctx context.Context, of, to store.AccountID, on bool, 
 		case !on:
 			r.Favourite = false
 			if r.Block == BlockNone { // unblocking is a barrier of its own
-				r.Barrier = now
+				r.Barrier, r.Mark = now, mark
 			}
 		case r.Quiet:
 			r.unblock(now)
