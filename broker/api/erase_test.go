@@ -62,6 +62,11 @@ func TestErase(t *testing.T) {
 	c.as("alicewonderland", 200, "message.send", obj{"user": "bob", "text": "off with their heads"})
 	c.as("bob", 200, "message.send", obj{"user": "alicewonderland", "text": "why?"})
 	id := c.account("alicewonderland").ID
+	for _, open := range []string{"one", "two"} {
+		c.as("bob", 200, "open.create", obj{"room": open, "title": "an open room", "nickname": "Hatter"})
+		c.as("alicewonderland", 200, "open.join", obj{"room": open, "nickname": "Queen-of-Hearts"})
+	}
+	c.as("alicewonderland", 200, "room.leave", obj{"room": "two"})
 
 	want(t, "without proof", c.as("alicewonderland", 403, "erase", nil)["error"], "proof")
 	want(t, "nobody's proof", c.as("bob", 403, "erase", nil)["error"], "no_proof")
@@ -117,7 +122,7 @@ func TestErase(t *testing.T) {
 	// After the compaction, which Work has done, no file holds what was hers, in clear or hashed.
 	c.stop()
 	hash := c.key.Hash(n)
-	for what, text := range map[string]string{"name": "alicewonderland", "display": "Alice in Wonderland", "status": "curiouser",
+	for what, text := range map[string]string{"name": "alicewonderland", "display": "Alice in Wonderland", "status": "curiouser", "nickname": "Queen-of-Hearts",
 		"number": "1012345678", "hash": string(hash[:]), "message": "off with their heads", "token": token} {
 		err := filepath.WalkDir(c.dir, func(name string, d os.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() {

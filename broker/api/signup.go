@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hwangso/hwangso/broker/openroom"
 	"github.com/hwangso/hwangso/broker/signup"
 	"github.com/hwangso/hwangso/broker/view"
 	"github.com/hwangso/hwangso/hooks"
@@ -249,7 +250,8 @@ func (h signUpHost) Disconnect(ctx context.Context, u store.AccountID, d store.D
 	return h.a.disconnect(ctx, u, d, why)
 }
 
-// Leave leaves room after room as room.leave does.
+// Leave leaves room after room as room.leave does, and takes what open rooms say about the user out of them, also of those
+// that it left before.
 func (h signUpHost) Leave(ctx context.Context, u store.AccountID) error {
 	c := &caller{id: hooks.Identity{Account: u}, account: store.Account{ID: u}}
 	var after store.LogID
@@ -263,11 +265,24 @@ func (h signUpHost) Leave(ctx context.Context, u store.AccountID) error {
 		}
 		for _, ref := range refs {
 			after = ref.ID
-			if ref.Key.Kind != store.LogRoom || ref.Me.Role == store.RoleNone {
+			if ref.Key.Kind != store.LogRoom {
 				continue
 			}
-			_, err := h.a.roomLeave(ctx, c, &roomIn{Room: ref.Key.Name})
-			if err != nil && store.CodeOf(err) != store.CodeForbidden { // no member any more
+			if ref.Me.Role != store.RoleNone {
+				_, err := h.a.roomLeave(ctx, c, &roomIn{Room: ref.Key.Name})
+				if err != nil && store.CodeOf(err) != store.CodeForbidden { // no member any more
+					return err
+				}
+			}
+			m, err := h.a.graph.RoomMember(ref.ID, u)
+			if err != nil {
+				return fmt.Errorf("api: member: %w", err)
+			}
+			skeleton := ""
+			if m.Nick != "" {
+				skeleton = openroom.Skeleton(m.Nick)
+			}
+			if err := h.a.graph.ForgetMember(ctx, ref.ID, u, skeleton); err != nil {
 				return err
 			}
 		}
