@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/hwangso/hwangso/broker/view"
@@ -365,7 +366,7 @@ func (s *Session) save() {
 	var inflight []store.Inflight
 	if !s.started || s.loading { // nothing has been sent on this connection: the row knows
 		if s.row != nil {
-			inflight = s.row.Inflight
+			inflight = slices.DeleteFunc(s.row.Inflight, func(in store.Inflight) bool { return in.Log == s.held })
 		}
 	} else {
 		for i := range s.out {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -147,4 +148,62 @@ func TestAcceptWithFullHands(t *testing.T) {
 	w.say(log, "alice", "six", store.AudienceBoth)
 	bob = w.connect("bob", "b")
 	want(t, bob.numbers(1), "6 ")
+}
+
+// Devices come and go while their user accepts one request after the other: each gets everything, and what it
+// acknowledged once.
+func TestAcceptWhileConnecting(t *testing.T) {
+	w := newWorld(t, "alice", "bob")
+	log := w.pair("alice", "bob")
+	bob := w.connect("bob", "b")
+	bob.subscribe("user/+/json")
+	stop := make(chan struct{})
+	got := make(chan []string)
+	go func() {
+		var all []string
+		collect := func() {
+			bob.mu.Lock()
+			defer bob.mu.Unlock()
+			for _, it := range bob.got {
+				if delivery(it) {
+					all = append(all, string(it.Payload))
+				}
+			}
+		}
+		for {
+			select {
+			case <-stop:
+				bob.leave()
+				collect()
+				got <- all
+				return
+			default:
+			}
+			bob.leave()
+			collect()
+			bob = w.connect("bob", "b")
+		}
+	}()
+	const rounds = 40
+	for i := range rounds {
+		w.say(log, "alice", fmt.Sprintf("request %d.", i), store.AudienceRequest)
+		w.say(log, "bob", fmt.Sprintf("between %d.", i), store.AudienceBoth)
+		w.accept(log, "bob")
+	}
+	close(stop)
+	all := <-got
+	bob = w.connect("bob", "b")
+	w.say(log, "alice", "end", store.AudienceRequest) // acceptances are served in their order
+	w.accept(log, "bob")
+	for n, ended := 1, false; !ended; n++ {
+		p := bob.deliveries(n)[n-1]
+		all, ended = append(all, p), strings.Contains(p, `"end"`)
+	}
+	for i := range rounds {
+		for _, text := range []string{"request", "between"} {
+			if !slices.ContainsFunc(all, func(s string) bool { return strings.Contains(s, fmt.Sprintf(`"%s %d."`, text, i)) }) {
+				t.Errorf("%s %d was never delivered", text, i)
+			}
+		}
+	}
 }
