@@ -72,3 +72,33 @@ func TestCursorModel(t *testing.T) {
 		}
 	}
 }
+
+// A rewound cursor goes back and confirms nothing less; it is an ordinary one when it has caught up.
+func TestCursorRewind(t *testing.T) {
+	at := func(s Seq) Cursor { return Cursor{s, s, s} }
+	for _, c := range []struct {
+		name      string
+		got, want Cursor
+	}{
+		{"back", at(14).Rewind(10), Cursor{14, 10, 10}},
+		{"not forward", at(14).Rewind(14), at(14)},
+		{"on the way", at(14).Rewind(10).Ack(12), Cursor{14, 10, 12}},
+		{"caught up", at(14).Rewind(10).Ack(14), at(14)},
+		{"further", at(14).Rewind(10).Ack(20), at(20)},
+		{"twice", at(14).Rewind(10).Rewind(5), Cursor{14, 5, 5}},
+		{"less far the second time", at(14).Rewind(5).Rewind(10), Cursor{14, 5, 5}},
+		{"a hole counts as confirmed", Cursor{5, 20, 25}.Rewind(10), Cursor{25, 10, 10}},
+		{"clean start", at(14).Rewind(10).Skip(30), Cursor{14, 30, 30}},
+		{"clean start where it had been", at(14).Rewind(10).Skip(14), at(14)},
+		{"restored", at(14).Rewind(10).Cap(12), Cursor{12, 10, 10}},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: %+v, want %+v", c.name, c.got, c.want)
+		}
+	}
+	for seq := range Seq(20) {
+		if at(14).Rewind(10).Confirmed(seq) != at(14).Confirmed(seq) {
+			t.Errorf("%d", seq)
+		}
+	}
+}

@@ -63,7 +63,8 @@ func (m *Member) Sees(seq Seq) bool {
 	return !within(m.Deleted, seq)
 }
 
-// Accepts reports whether the member sees what was sent with this sequence as a request to it.
+// Accepts reports whether the member sees what was sent with this sequence as a request to it. Within the range of an
+// acceptance that is more than Sees: what the member had deleted before was not there for it.
 func (m *Member) Accepts(seq Seq) bool {
 	return m != nil && within(m.Accepted, seq) && within(m.Spans, seq)
 }
@@ -160,7 +161,7 @@ func (ms *Membership) Visible(viewer AccountID, r *Record) bool {
 // Apply returns the membership after a change that takes effect at the record with sequence seq (for changes without
 // a number: the head), leaving the receiver as it was. Joining shows records from seq on, or from Change.From if that is
 // set; leaving and being removed show everything up to seq, the farewell included. Opening shows what comes after seq;
-// accepting shows everything from From on to a user who was no member, and the accepted requests to any. A change that
+// accepting shows everything from From on, to a user who was no member or came later, and the accepted requests to any. A change that
 // has nothing to do (joining twice, leaving without being in, an empty range) changes nothing but the version.
 func (ms *Membership) Apply(c Change, seq Seq, now int64) *Membership {
 	next := &Membership{Version: 1}
@@ -187,6 +188,9 @@ func (ms *Membership) Apply(c Change, seq Seq, now int64) *Membership {
 			break
 		}
 		m.join(c.From, 0, c.Role, now)
+		if n := len(m.Spans); c.From < m.Spans[n-1].From { // it came in after the requests
+			m.Spans = joined(m.Spans[:n-1], m.Spans[n-1].From, c.From)
+		}
 		m.Accepted = addSpan(m.Accepted, Span{c.From, c.To})
 	case ChangeLeave, ChangeRemove:
 		if found && next.Members[i].Role != RoleNone {

@@ -71,6 +71,7 @@ func Log(t *testing.T, open OpenStore) {
 		})
 	}
 	t.Run("random operations", func(t *testing.T) { logModelTest(t, open) })
+	t.Run("random requests", func(t *testing.T) { pairModelTest(t, open) })
 }
 
 // logCase is a store under test with users a, b, c and d. Their numbers are in l.a to l.d.
