@@ -76,7 +76,7 @@ func TestTwoPeople(t *testing.T) {
 	again.out.wait(t, `(?m)^\d\d:\d\d · .*tablet`)
 
 	// Suspended, she is put out and not let in.
-	hwangso(t, "user", "suspend", "alice", "-data", dir)
+	hwangso(t, "user", "suspend", "alice", "-reason", "spam", "-data", dir)
 	a.out.wait(t, "the server refuses this user and token|the connection is lost")
 	refused := startSession(t, "chat", "-server", server, "-user", "alice", "-token", alice, "-id", "z")
 	refused.out.wait(t, "suspended")
@@ -130,7 +130,7 @@ func TestOperator(t *testing.T) {
 		expect(t, hwangso(t, "token", "list", "-user", bob, "-data", dir), `every device +user add`)
 		expect(t, hwangso(t, "user", "token", bob, "-data", dir), `hwt_`)
 		hwangso(t, "user", "friend", alice, bob, "-off", "-data", dir)
-		hwangso(t, "user", "suspend", bob, "-data", dir)
+		hwangso(t, "user", "suspend", bob, "-reason", "spam", "-data", dir)
 		expect(t, hwangso(t, "user", "list", "-data", dir), bob+` +`+bob+` +suspended`)
 		hwangso(t, "user", "restore", bob, "-data", dir)
 		expect(t, hwangso(t, "user", "list", "-data", dir), bob+` +`+bob+` +ok`)

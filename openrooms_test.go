@@ -273,7 +273,7 @@ func TestOpenRooms(t *testing.T) {
 			if banned := join(sea, "unreachable", nil); fmt.Sprint(banned) != fmt.Sprint(missing) {
 				t.Errorf("a ban is told apart: %v, %v", banned, missing)
 			}
-			hwangso(t, "user", "suspend", user, "-data", dir)
+			hwangso(t, "user", "suspend", user, "-reason", "spam", "-data", dir)
 			if out := request(t, p, tokens[user], "open.join", fields{"room": sea, "nickname": "Whale"}); out["code"] == 200.0 {
 				t.Errorf("suspended: %v", out)
 			}

@@ -192,7 +192,7 @@ func New(cfg Config) (*API, error) {
 		return nil, fmt.Errorf("api: %w", err)
 	}
 	if err := a.loadLimits(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, a.finder.Close())
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	a.life, a.stop = ctx, stop

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/hwangso/hwangso/broker/discovery"
 	"github.com/hwangso/hwangso/hooks/limit"
 	"github.com/hwangso/hwangso/store"
 )
@@ -61,7 +62,7 @@ func mostSize(name string) int {
 		return 8 << 20
 	case "page":
 		return 1000
-	case "batch", "title", "display", "status", "label", "at_once":
+	case "batch", "title", "description", "display", "status", "label", "at_once":
 		return 4096
 	}
 	return 1_000_000
@@ -141,6 +142,21 @@ func (a *API) useLimits(s limit.Settings, l Limits) error {
 		return err
 	}
 	a.set.Store(&l)
+	number := func(to *int, n limit.Number) {
+		if v, ok := s.Numbers[n]; ok {
+			*to = v
+		}
+	}
+	a.finder.SetLimits(func(d *discovery.Limits) {
+		d.Friends = l.Friends
+		number(&d.FirstDay, limit.ContactsFirstDay)
+		number(&d.First, limit.Contacts10Days)
+		number(&d.PerDay, limit.ContactsDay)
+		number(&d.PerMin, limit.ContactsMinute)
+		number(&d.Prefix, limit.PrefixDay)
+		number(&d.LookupsMin, limit.LookupsMinute)
+		number(&d.LookupsDay, limit.LookupsDay)
+	})
 	a.cfg.Auth.SetDevices(l.Devices)
 	return nil
 }
@@ -180,7 +196,7 @@ var sizeTexts = map[string]string{
 	"devices": "devices of a user", "tokens": "tokens of a user", "batch": "users named in one request", "page": "items of a page",
 	"title": "bytes of a room's title", "display": "characters of a display name", "status": "characters of a status",
 	"label": "characters of a label", "deleted": "separate ranges a user deleted in one conversation", "body": "bytes of a request",
-	"at_once": "requests of a user under way", "description": "characters of an open room's description", "invites": "members who are invited and have not answered, of a room",
+	"at_once": "requests of a user under way", "description": "bytes of a room's description", "invites": "users a user invites a day",
 }
 
 func (a *API) limitsSet(ctx context.Context, _ *caller, in *limitsSetIn) (*limitsOut, error) {

@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hwangso/hwangso/broker/api"
 	"github.com/hwangso/hwangso/store/bolt"
 )
 
@@ -127,7 +128,7 @@ func (t inProcess) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 			panic(why)
 		}
 	}()
-	t.h.ServeHTTP(w, r)
+	t.h.ServeHTTP(w, r.WithContext(api.WithPeer(r.Context(), os.Getuid())))
 	return &http.Response{StatusCode: w.code, Header: w.header, Body: io.NopCloser(&w.body), Request: r}, nil
 }
 

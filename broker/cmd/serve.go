@@ -298,7 +298,7 @@ func (srv *server) run(serve func() error) {
 
 func (srv *server) web(ln net.Listener, h http.Handler) {
 	w := &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		Handler: h, ConnContext: withPeer, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(srv.log.Handler(), slog.LevelDebug),
 	}
 	srv.webs = append(srv.webs, w)

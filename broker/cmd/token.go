@@ -16,7 +16,7 @@ func tokenCommand() command {
 
 func tokenAdd(ctx context.Context, c command, args []string, io Streams) error {
 	f, p := c.flags(io), new(place)
-	scopes := f.String("scopes", "status", "what it allows, with commas: accounts, rooms, operators, status, or * for all")
+	scopes := f.String("scopes", "status", "what it allows, with commas: accounts, rooms, operators, status, reports, limits, holds, audit, or * for all")
 	label := f.String("label", "", "what it is for")
 	expires := f.Duration("expires", 0, "how long it is good for (default: for ever)")
 	return operate(ctx, c, f, p, args, 0, 0, io, func(o *operator, _ []string) error {

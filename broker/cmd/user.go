@@ -16,8 +16,9 @@ func userCommand() command {
 		command{name: "list", args: "[-limit N]", summary: "List users", run: userList},
 		command{name: "token", args: "NAME", summary: "Make another token for a user, which opens any of the user's devices", run: userToken},
 		command{name: "friend", args: "NAME NAME [-off]", summary: "Make two users friends, so that they may write to each other", run: userFriend},
-		command{name: "suspend", args: "NAME", summary: "End a user's connections and let the user in no more", run: userState("suspended")},
-		command{name: "restore", args: "NAME", summary: "Let a suspended user in again", run: userState("ok")},
+		command{name: "suspend", args: "NAME -reason WHY [-for TIME | -until TIME]", summary: "End a user's connections and let the user in no more", text: decisionText, run: userDecision("account.suspend", "suspended")},
+		command{name: "limit", args: "NAME -reason WHY [-for TIME | -until TIME]", summary: "Let a user begin no new conversations", text: decisionText, run: userDecision("account.limit", "limited")},
+		command{name: "restore", args: "NAME [-reason WHY]", summary: "End a suspension or a limit", run: userRestore},
 	)
 }
 
@@ -146,17 +147,41 @@ func userFriend(ctx context.Context, c command, args []string, io Streams) error
 	})
 }
 
-func userState(state string) func(context.Context, command, []string, Streams) error {
+const decisionText = `The user is told the reason, and that it ends if it does, and may appeal: see hwangso report. The reason is kept in
+the audit log for ever, so it names nobody and holds no phone number.`
+
+func userDecision(op, done string) func(context.Context, command, []string, Streams) error {
 	return func(ctx context.Context, c command, args []string, io Streams) error {
 		f, p := c.flags(io), new(place)
+		reason := f.String("reason", "", "`why`, as the user is told")
+		length := f.Duration("for", 0, "for how long, such as 72h (default: until it is restored)")
+		until := f.String("until", "", "until when, as a `time` such as 2026-12-01T12:00:00Z")
 		return operate(ctx, c, f, p, args, 1, 1, io, func(o *operator, rest []string) error {
-			if err := o.call(ctx, "account.set", map[string]any{"account": rest[0], "state": state}, nil); err != nil {
+			in := map[string]any{"account": rest[0], "reason": *reason, "for": seconds(*length), "until": *until}
+			var out struct{ Until time.Time }
+			if err := o.call(ctx, op, in, &out); err != nil {
 				return err
 			}
-			fmt.Fprintf(io.Out, "%s: %s\n", rest[0], state)
+			if out.Until.IsZero() {
+				fmt.Fprintf(io.Out, "%s: %s\n", rest[0], done)
+			} else {
+				fmt.Fprintf(io.Out, "%s: %s until %s\n", rest[0], done, minute(out.Until))
+			}
 			return nil
 		})
 	}
+}
+
+func userRestore(ctx context.Context, c command, args []string, io Streams) error {
+	f, p := c.flags(io), new(place)
+	reason := f.String("reason", "", "`why`, as the user is told")
+	return operate(ctx, c, f, p, args, 1, 1, io, func(o *operator, rest []string) error {
+		if err := o.call(ctx, "account.restore", map[string]any{"account": rest[0], "reason": *reason}, nil); err != nil {
+			return err
+		}
+		fmt.Fprintf(io.Out, "%s: ok\n", rest[0])
+		return nil
+	})
 }
 
 // list splits names at commas.
@@ -184,4 +209,12 @@ func day(t time.Time) string {
 		return "-"
 	}
 	return t.Local().Format("2006-01-02")
+}
+
+// minute is a time of day, or a dash.
+func minute(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.Local().Format("2006-01-02 15:04")
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -120,7 +121,8 @@ type Discovery struct {
 	store   store.Store
 	graph   *graph.Graph
 	numbers *phone.Book
-	limits  Limits
+	base    Limits
+	set     atomic.Pointer[Limits] // base, and what SetLimits changed
 	tied    func(me, peer store.AccountID) (bool, error)
 	log     *slog.Logger
 	now     func() time.Time
@@ -136,6 +138,17 @@ type Discovery struct {
 	tick   <-chan time.Time
 	stop   context.CancelFunc
 	wg     sync.WaitGroup
+}
+
+// limits are those in force.
+func (d *Discovery) limits() *Limits { return d.set.Load() }
+
+// SetLimits changes the limits of asking: numbers of contacts, of networks, look-ups. change gets those of the
+// configuration. They count from the next request on; the other limits stay as they were at New.
+func (d *Discovery) SetLimits(change func(*Limits)) {
+	l := d.base
+	change(&l)
+	d.set.Store(&l)
 }
 
 // New returns a Discovery. Close ends its worker.
@@ -154,15 +167,16 @@ func New(cfg Config) (*Discovery, error) {
 		cfg.Graph = graph.New(cfg.Store, cfg.Now)
 	}
 	d := &Discovery{
-		store: cfg.Store, graph: cfg.Graph, numbers: cfg.Numbers, limits: cfg.Limits, tied: cfg.Tied, log: cfg.Logger, now: cfg.Now,
+		store: cfg.Store, graph: cfg.Graph, numbers: cfg.Numbers, base: cfg.Limits, tied: cfg.Tied, log: cfg.Logger, now: cfg.Now,
 		kicked: make(chan struct{}, 1),
 	}
+	d.set.Store(&cfg.Limits)
 	if d.tied == nil {
 		d.tied = d.tiedByEdges
 	}
 	d.turns.init()
 	d.waiting.init(cfg.Store, cfg.Now, cfg.Limits)
-	d.prefixes.init(cfg.Store, cfg.Now, cfg.Limits, cfg.Carriers)
+	d.prefixes.init(cfg.Store, cfg.Now, d.limits, cfg.Carriers)
 	if err := d.ratios.init(cfg.Store, cfg.Limits); err != nil {
 		return nil, err
 	}

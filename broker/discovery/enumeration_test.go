@@ -46,8 +46,8 @@ func TestNumberEnumeration(t *testing.T) {
 	learnt := make(map[string]bool)
 	try := func() int {
 		token := ""
-		for from := 0; from < tries; from += w.d.limits.Numbers {
-			a := w.sync(Request{Account: mallory, Address: network(from), Region: "KR", Token: token, Numbers: nums(from, from+w.d.limits.Numbers)})
+		for from := 0; from < tries; from += w.d.limits().Numbers {
+			a := w.sync(Request{Account: mallory, Address: network(from), Region: "KR", Token: token, Numbers: nums(from, from+w.d.limits().Numbers)})
 			token = a.Token
 			for _, f := range a.Found {
 				learnt[f.Account.Name] = true

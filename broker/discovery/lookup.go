@@ -65,13 +65,13 @@ func (d *Discovery) Lookup(ctx context.Context, me store.AccountID, name string)
 
 // spendLookup takes one look-up of a stranger from a user's budgets.
 func (d *Discovery) spendLookup(ctx context.Context, me store.AccountID, name string) error {
-	if wait := d.lookups.take(me, d.now(), d.limits.LookupsMin); wait > 0 {
+	if wait := d.lookups.take(me, d.now(), d.limits().LookupsMin); wait > 0 {
 		d.metrics.lookups.WithLabelValues(outRefused).Inc()
 		return &store.Error{Code: store.CodeTooMany, Text: "you have looked up too many users: wait a minute", Retry: wait}
 	}
 	// The budget's row must not hold somebody else's name.
 	sum := sha256.Sum256(append(binary.BigEndian.AppendUint64(nil, uint64(me)), name...))
-	left, renews, err := d.graph.Spend(ctx, me, budgetLookup, base64.RawURLEncoding.EncodeToString(sum[:6]), d.limits.LookupsDay)
+	left, renews, err := d.graph.Spend(ctx, me, budgetLookup, base64.RawURLEncoding.EncodeToString(sum[:6]), d.limits().LookupsDay)
 	if err != nil {
 		return fmt.Errorf("discovery: budget: %w", err)
 	}

@@ -65,7 +65,7 @@ func (d *Discovery) introduce(ctx context.Context, me, who store.AccountID) erro
 		return err
 	}
 	if !acct.NoAdd {
-		_, err := d.store.SetEdge(ctx, store.EdgeFriend, me, who, true, d.limits.Friends)
+		_, err := d.store.SetEdge(ctx, store.EdgeFriend, me, who, true, d.limits().Friends)
 		if code := store.CodeOf(err); err != nil && code != store.CodeFull && code != store.CodeNotFound {
 			return fmt.Errorf("discovery: edge: %w", err)
 		}

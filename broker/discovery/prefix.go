@@ -19,7 +19,7 @@ const tableService store.Table = "service.discovery"
 type prefixes struct {
 	store    store.Store
 	now      func() time.Time
-	limits   Limits
+	limits   func() *Limits
 	carriers []netip.Prefix
 
 	mu     sync.Mutex
@@ -39,7 +39,7 @@ type prefix struct {
 // maxPrefixes is how many networks are held in memory; those beyond it are read from their rows again.
 const maxPrefixes = 1 << 16
 
-func (p *prefixes) init(s store.Store, now func() time.Time, l Limits, carriers []netip.Prefix) {
+func (p *prefixes) init(s store.Store, now func() time.Time, l func() *Limits, carriers []netip.Prefix) {
 	p.store, p.now, p.limits = s, now, l
 	for _, c := range carriers {
 		p.carriers = append(p.carriers, c.Masked())
@@ -64,10 +64,10 @@ func networkOf(a netip.Addr) netip.Prefix {
 func (p *prefixes) perDay(n netip.Prefix) int {
 	for _, c := range p.carriers {
 		if n.IsValid() && c.Overlaps(n) {
-			return p.limits.Carrier
+			return p.limits().Carrier
 		}
 	}
-	return p.limits.Prefix
+	return p.limits().Prefix
 }
 
 func prefixKey(n netip.Prefix) string { return "net/" + n.String() }
@@ -116,7 +116,7 @@ func (p *prefixes) take(n netip.Prefix, want int) (now, slow int, retry time.Dur
 		v.Day, v.Used = today, 0
 	}
 	now = min(want, max(0, p.perDay(n)-v.Used))
-	slow = min(want-now, max(0, p.limits.SlowMost-p.queued[n]))
+	slow = min(want-now, max(0, p.limits().SlowMost-p.queued[n]))
 	if v.Used += now; now > 0 {
 		v.dirty = true
 	}
@@ -141,7 +141,7 @@ func (p *prefixes) drip(n netip.Prefix, want int) (int, error) {
 	if v.At == 0 || v.At > now {
 		v.At = now
 	}
-	rate := float64(p.limits.SlowRate)
+	rate := float64(p.limits().SlowRate)
 	v.Tokens = min(rate, v.Tokens+rate*float64(now-v.At)/float64(time.Hour.Milliseconds()))
 	v.At, v.dirty = now, true
 	got := min(want, int(v.Tokens))

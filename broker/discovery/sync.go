@@ -62,8 +62,8 @@ func (d *Discovery) Sync(ctx context.Context, r Request) (*Answer, error) {
 	if d.numbers == nil {
 		return nil, errNoNumbers
 	}
-	if len(r.Numbers)+len(r.Removed) > d.limits.Numbers {
-		return nil, &store.Error{Code: store.CodeTooLarge, Text: "a request may have at most " + strconv.Itoa(d.limits.Numbers) + " numbers: send the rest with the token of its answer"}
+	if len(r.Numbers)+len(r.Removed) > d.limits().Numbers {
+		return nil, &store.Error{Code: store.CodeTooLarge, Text: "a request may have at most " + strconv.Itoa(d.limits().Numbers) + " numbers: send the rest with the token of its answer"}
 	}
 	if r.Token == "" && len(r.Removed) > 0 {
 		return nil, store.Bad("without a token numbers is the whole address book: there is nothing to remove")
@@ -199,7 +199,7 @@ func (s *syncing) begin(full bool) error {
 	}
 	s.acct.Gen++
 	s.acct.Full = s.now.UnixMilli()
-	if s.now.UnixMilli()-s.acct.Swept > s.d.limits.Window.Milliseconds() {
+	if s.now.UnixMilli()-s.acct.Swept > s.d.limits().Window.Milliseconds() {
 		s.book.drop()
 		s.acct.Swept = s.now.UnixMilli()
 	}
@@ -234,13 +234,13 @@ func (s *syncing) admit() error {
 		}
 	}
 	s.d.metrics.numbers.WithLabelValues(outKnown).Add(float64(known))
-	left, retry := s.acct.left(&s.d.limits, s.now)
+	left, retry := s.acct.left(s.d.limits(), s.now)
 	take := min(len(fresh), left)
-	if len(s.book.entries)+take > s.d.limits.Book {
+	if len(s.book.entries)+take > s.d.limits().Book {
 		s.book.drop()
 	}
-	if len(s.book.entries)+take > s.d.limits.Book {
-		return &store.Error{Code: store.CodeFull, Reason: "contacts", Text: "the address book has all the numbers it may have: the limit is " + strconv.Itoa(s.d.limits.Book)}
+	if len(s.book.entries)+take > s.d.limits().Book {
+		return &store.Error{Code: store.CodeFull, Reason: "contacts", Text: "the address book has all the numbers it may have: the limit is " + strconv.Itoa(s.d.limits().Book)}
 	}
 	now, slow, wait, err := s.d.prefixes.take(networkOf(s.req.Address), take)
 	if err != nil {
@@ -258,7 +258,7 @@ func (s *syncing) admit() error {
 		}
 	}
 	s.out.Waiting = slow
-	s.acct.spend(now+slow, &s.d.limits, s.now)
+	s.acct.spend(now+slow, s.d.limits(), s.now)
 	added := make([]entry, 0, now+slow)
 	for _, h := range s.fresh {
 		added = append(added, entry{shortOf(h), 0})
@@ -347,7 +347,7 @@ func (s *syncing) found(i, k int, who store.AccountID) error {
 		s.book.mark(k, tagOf(who))
 		s.told++
 		if !friend && !mine && !s.acct.NoAdd {
-			s.edges = append(s.edges, store.EdgePut{Kind: store.EdgeFriend, To: who, On: true, Limit: d.limits.Friends})
+			s.edges = append(s.edges, store.EdgePut{Kind: store.EdgeFriend, To: who, On: true, Limit: d.limits().Friends})
 			friend = true
 		}
 	}
@@ -377,7 +377,7 @@ func (s *syncing) store(ctx context.Context) error {
 		return err
 	}
 	u := store.Update{Owner: store.OwnerOf(me), Rows: []store.RowPut{put}, Edges: s.edges}
-	expires := s.now.Add(d.limits.Keep)
+	expires := s.now.Add(d.limits().Keep)
 	if s.book.changed || s.book.stored == 0 || s.book.expires < expires.Add(-day).UnixMilli() {
 		u.Rows = append(u.Rows, s.book.puts(expires.UnixMilli())...)
 	}

@@ -211,7 +211,7 @@ func (d *Discovery) joined(ctx context.Context, r store.Row) error {
 	if err != nil {
 		return err
 	}
-	if most := d.limits.Waiting; len(list) > most {
+	if most := d.limits().Waiting; len(list) > most {
 		d.metrics.dropped.Add(float64(len(list) - most))
 		list = list[:most]
 	}

@@ -141,7 +141,7 @@ func TestMeter(t *testing.T) {
 
 // What is set counts from the next check on, for keys that are known and for new ones.
 func TestSet(t *testing.T) {
-	l, at := newLimiter(t, Config{Rates: map[Rule]Rate{Publish: {100, time.Second, 100}}, Numbers: map[Number]int{Invitations: 7}})
+	l, at := newLimiter(t, Config{Rates: map[Rule]Rate{Publish: {100, time.Second, 100}}, Numbers: map[Number]int{ContactsDay: 7}})
 	m := l.Meter(1, 1)
 	for range 50 {
 		if err := m.Publish(10); err != nil {
@@ -167,7 +167,7 @@ func TestSet(t *testing.T) {
 	if now, base := l.Rate(Publish); now != (Rate{1, time.Second, 2}) || base != (Rate{100, time.Second, 100}) {
 		t.Errorf("in force %v, configured %v", now, base)
 	}
-	if l.Number(Strangers) != 3 || l.Number(Invitations) != 7 || l.Number(LookupsDay) != 200 || l.BaseNumber(Strangers) != 50 {
+	if l.Number(Strangers) != 3 || l.Number(ContactsDay) != 7 || l.Number(LookupsDay) != 200 || l.BaseNumber(Strangers) != 50 {
 		t.Error("numbers are not as set")
 	}
 	before, _ := l.Rate(Publish)

@@ -9,7 +9,6 @@ type Number uint8
 const (
 	StrangersYoung Number = iota
 	Strangers
-	Invitations
 	LookupsMinute
 	LookupsDay
 	Contacts10Days
@@ -32,7 +31,6 @@ type NumberInfo struct {
 var numberInfos = [numbers]NumberInfo{
 	StrangersYoung:   {StrangersYoung, "strangers_young", 10, "strangers an account younger than 7 days writes to, new ones a day"},
 	Strangers:        {Strangers, "strangers", 50, "strangers an older account writes to, new ones a day"},
-	Invitations:      {Invitations, "invitations", 50, "invitations of a user a day"},
 	LookupsMinute:    {LookupsMinute, "lookups_minute", 30, "strangers a user looks up by identifier a minute"},
 	LookupsDay:       {LookupsDay, "lookups_day", 200, "strangers a user looks up by identifier a day"},
 	Contacts10Days:   {Contacts10Days, "contacts_10_days", 2000, "phone numbers of contacts in the first 10 days"},
