@@ -348,11 +348,9 @@ func (s *Session) Detach(orderly bool) {
 	if s.will != nil && !orderly {
 		b.fire(s, *s.will)
 	}
+	b.presence.left(s.id.Account, b.now()) // before it is gone, so that in between nobody takes the user for away
 	b.registry.remove(s)
 	b.registry.end(deviceKey{s.id.Account, s.id.Device}, s)
-	if len(b.registry.of(s.id.Account)) == 0 {
-		b.presence.left(s.id.Account, b.now())
-	}
 	b.metrics.detached.Inc()
 	if e := b.cfg.Events.Detached; e != nil {
 		e(s.Identity(), orderly)

@@ -80,7 +80,7 @@ func (p *presence) came(a store.AccountID) {
 	}
 }
 
-// left notes that the user's last device has gone. What was never told needs no end.
+// left notes that a device of the user is going, perhaps the last one. What was never told needs no end.
 func (p *presence) left(a store.AccountID, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
