@@ -11,7 +11,7 @@
 //   - Memory is bounded: Config.Entries keys per rule. A key whose bucket is full again knows nothing that a new one
 //     does not, and is forgotten. If all are in use, the one of sixteen that has the most left makes room: it gets its
 //     burst back early, so a full table limits less, and locks nobody out.
-//   - The three checks of a publish cost below 100 ns together: a session keeps its buckets at hand and takes a little
+//   - The three checks of a publish cost about 100 ns together: a session keeps its buckets at hand and takes a little
 //     ahead (Meter). A check that looks its bucket up costs about three times that.
 //   - A restart forgets what was spent. What must not be forgotten (daily budgets) is kept by whoever spends it; its
 //     numbers are here.
