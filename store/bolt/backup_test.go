@@ -27,22 +27,26 @@ func TestBackupRestore(t *testing.T) {
 	backup := filepath.Join(t.TempDir(), "backup")
 	stop := make(chan struct{})
 	var load sync.WaitGroup
+	live, _, err := s.Open(ctx, store.RoomKey("busy"), store.Creation{By: 1, Members: []store.Member{{Account: 1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	load.Go(func() { // the server goes on meanwhile
-		busy, _, err := s.Open(ctx, store.RoomKey("busy"), store.Creation{By: 1, Members: []store.Member{{Account: 1}}})
+		var err error
 		for i := 0; err == nil; i++ {
 			select {
 			case <-stop:
 				return
 			default:
 			}
-			_, err = s.Append(store.Draft{Log: busy.ID, Sender: 1, Text: fmt.Append(nil, i)}).Result()
+			_, err = s.Append(store.Draft{Log: live.ID, Sender: 1, Text: fmt.Append(nil, i)}).Result()
 			if err == nil && i%10 == 0 {
 				_, err = s.CreateAccount(ctx, store.Account{Name: fmt.Sprint("new", i)})
 			}
 		}
 		t.Error(err)
 	})
-	err := s.Backup(ctx, backup)
+	err = s.Backup(ctx, backup)
 	close(stop)
 	load.Wait()
 	if err != nil {
