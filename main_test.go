@@ -111,6 +111,13 @@ func TestOperator(t *testing.T) {
 		expect(t, hwangso(t, "room", "list", bob, "-data", dir), room+` +The club +member +2`)
 		hwangso(t, "room", "role", room, bob, "moderator", "-data", dir)
 		expect(t, hwangso(t, "room", "members", room, "-data", dir), bob+` +`+bob+` +moderator`)
+		expect(t, hwangso(t, "room", "mute", room, bob, "-for", "1h", "-data", dir), bob+" does not write in "+room)
+		expect(t, hwangso(t, "room", "mute", room, bob, "-off", "-data", dir), bob+" writes again in "+room)
+		hwangso(t, "room", "close", room, "-reason", "spam", "-data", dir)
+		expect(t, hwangso(t, "room", "show", room, "-data", dir), `kind +closed\nmembers +2 of 500\n(?s).*closed for +spam`)
+		expect(t, hwangso(t, "room", "list", "-data", dir), room+` +The club +closed +2 `)
+		hwangso(t, "room", "reopen", room, "-data", dir)
+		expect(t, hwangso(t, "room", "list", "-data", dir), room+` +The club +group +2 `)
 		hwangso(t, "room", "remove", room, bob, "-data", dir)
 		if _, _, err := try(t, "room", "add", room, bob, "nobody", "-data", dir); err == nil || !strings.Contains(err.Error(), "nobody") {
 			t.Errorf("adding nobody: %v", err)

@@ -37,10 +37,10 @@ func (a *Access) Withhold(me store.AccountID, log store.LogInfo) (func(*store.Re
 }
 
 // GroupView decides what a member of a room gets of a record that membership and audience show to it: Deliver,
-// DeliverNoPush (it is there, and wakes nobody), Skip or None. mutes tells that the member has muted the room, mentioned
-// that the record mentions it. It is for readers that deliver one record to many members; a reader of pages uses
-// Withhold, which decides the same.
-func (a *Access) GroupView(me store.AccountID, log store.LogInfo, r *store.Record, mutes, mentioned bool) (policy.Outcome, error) {
+// DeliverNoPush (it is there, and wakes nobody), Skip or None. mentioned tells that the record mentions the member, which
+// wakes it in a room that it has muted but for mentions. It is for readers that deliver one record to many members; a
+// reader of pages uses Withhold, which decides the same.
+func (a *Access) GroupView(me store.AccountID, log store.LogInfo, r *store.Record, mentioned bool) (policy.Outcome, error) {
 	v := groupViewer{access: a, me: me, log: log.ID}
 	settings, err := a.graph.Settings(me)
 	if err != nil {
@@ -49,8 +49,12 @@ func (a *Access) GroupView(me store.AccountID, log store.LogInfo, r *store.Recor
 	if v.facts.MHideBlocked, err = a.hides(settings, log.ID); err != nil {
 		return policy.None, err
 	}
+	mute, err := a.graph.Mute(me, log.ID)
+	if err != nil {
+		return policy.None, fmt.Errorf("hooks: mute: %w", err)
+	}
 	v.facts.MMemberNow = log.Members.Role(me) != store.RoleNone
-	v.facts.MMutesRoom, v.facts.Mentioned = mutes, mentioned
+	v.facts.MMutesRoom, v.facts.Mentioned = mute != nil, mentioned && (mute == nil || mute.Mentions)
 	return v.outcome(r)
 }
 

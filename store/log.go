@@ -103,8 +103,9 @@ type Query struct {
 	Bytes  int       // stop after this many bytes of text and extra; 0: 256 KiB. At least one record is returned
 
 	// Withhold leaves out more than membership and audience do, for this reader alone. It is asked for every record that
-	// those show, as it was committed: true leaves it out, and if it is an operation leaves it without effect, so that
-	// the reader keeps the text it knew. nil withholds nothing. It may read the log; its error is that of Read.
+	// those show, as it was committed: true leaves it out. A message whose newest edit is withheld has the text of the
+	// edit before, or its first; a recall takes the text from everybody, withheld or not. nil withholds nothing. It may
+	// read the log; its error is that of Read.
 	Withhold func(*Record) (bool, error)
 }
 

@@ -149,6 +149,21 @@ func (a *API) roomOffer(ctx context.Context, c *caller, in *roomOfferIn) (*roomO
 	return &roomOfferOut{at(a.now().Add(offerLives).UnixMilli())}, nil
 }
 
+// withdrawOffer ends an offer: the room has another owner.
+func (a *API) withdrawOffer(ctx context.Context, info *store.LogInfo) error {
+	set, err := a.graph.Room(info.ID)
+	if err != nil {
+		return fmt.Errorf("api: room: %w", err)
+	}
+	if set.Heir == 0 {
+		return nil
+	}
+	return a.setRoom(ctx, info, func(r *graph.Room) error {
+		r.Heir, r.Offered = 0, 0
+		return nil
+	})
+}
+
 // offer notes to whom a room is offered, "" nobody.
 func (a *API) offer(ctx context.Context, c *caller, info *store.LogInfo, heir string) (to store.AccountID, err error) {
 	if info.Members.Role(c.account.ID) < store.RoleOwner {

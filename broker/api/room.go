@@ -162,6 +162,9 @@ func (a *API) change(ctx context.Context, c *caller, info *store.LogInfo, ch sto
 	if *info, err = a.store.Info(info.ID); err != nil {
 		return fmt.Errorf("api: info: %w", err)
 	}
+	if ch.Kind == store.ChangeRole && ch.Role == store.RoleOwner {
+		return a.withdrawOffer(ctx, info)
+	}
 	if ch.Kind == store.ChangeLeave || ch.Kind == store.ChangeRemove {
 		return a.departed(ctx, info.ID, ch.Account)
 	}

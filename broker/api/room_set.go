@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/hwangso/hwangso/broker/view"
@@ -123,6 +124,7 @@ type roomOut struct {
 	Invites     string     `json:"invites" doc:"Who invites: members or moderators."`
 	Members     int        `json:"members"`
 	Capacity    int        `json:"capacity" doc:"Members at most."`
+	Open        bool       `json:"open,omitempty" doc:"An open room: see open.get."`
 	Role        string     `json:"role,omitempty" doc:"Of the asking user."`
 	Muted       *time.Time `json:"muted_until,omitempty" doc:"Until when the asking user may not write; the year 9999: without end."`
 	Offered     bool       `json:"offered,omitempty" doc:"The owner offers the room to the asking user."`
@@ -154,7 +156,7 @@ func (a *API) room(c *caller, info store.LogInfo) (*roomOut, error) {
 		return nil, fmt.Errorf("api: room: %w", err)
 	}
 	out := &roomOut{Room: info.Key.Name, Title: info.Title, Description: set.Description, Picture: set.Picture,
-		History: string(set.HistoryMode()), Invites: string(set.InvitesMode()), Members: info.Members.Active, Capacity: a.capacity(set),
+		History: string(set.HistoryMode()), Invites: string(set.InvitesMode()), Members: info.Members.Active, Capacity: a.capacity(set), Open: set.Open,
 		Closed: at(set.Closed), Reason: set.ClosedReason}
 	if c.id.Operator {
 		out.Head, out.Newest = info.Head, at(info.HeadTime)
@@ -210,4 +212,43 @@ func (a *API) roomClose(ctx context.Context, c *caller, in *roomCloseIn) (*chang
 		return nil, err
 	}
 	return &changedOut{true}, a.tell(ctx, c, info, view.RoomEvent{What: what, Text: reason})
+}
+
+type roomsIn struct {
+	After string `json:"after,omitempty" doc:"next of the page before; absent: the first page."`
+	Limit int    `json:"limit,omitempty" doc:"Rooms of a page; absent: 100."`
+}
+
+type roomsOut struct {
+	Rooms []roomOut `json:"rooms" doc:"Groups and open rooms, in the order of their creation."`
+	Next  string    `json:"next,omitempty" doc:"The after of the next page; absent: this was the last."`
+}
+
+// opRoomList lists every room.
+func (a *API) opRoomList(_ context.Context, c *caller, in *roomsIn) (*roomsOut, error) {
+	limit, err := a.page(in.Limit, 100)
+	if err != nil {
+		return nil, err
+	}
+	after, err := numberAfter(in.After)
+	if err != nil {
+		return nil, err
+	}
+	list, err := a.store.Logs(store.LogRoom, store.LogID(after), limit+1)
+	if err != nil {
+		return nil, fmt.Errorf("api: rooms: %w", err)
+	}
+	out := &roomsOut{Rooms: []roomOut{}}
+	if len(list) > limit {
+		list = list[:limit]
+		out.Next = strconv.FormatUint(uint64(list[limit-1].ID), 36)
+	}
+	for _, info := range list {
+		r, err := a.room(c, info)
+		if err != nil {
+			return nil, err
+		}
+		out.Rooms = append(out.Rooms, *r)
+	}
+	return out, nil
 }

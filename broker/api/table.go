@@ -107,6 +107,7 @@ func operatorOperations() []operation {
 		scoped(ScopeRooms, op("room.members", "List a room's members", "By identifier.", (*API).roomMembers)),
 		scoped(ScopeRooms, changing(op("room.set", "Change a room", "As room.set of its moderators.", (*API).roomSet))),
 		scoped(ScopeRooms, changing(op("room.role", "Give a role", "Making somebody the owner makes the owner before a moderator.", (*API).roomRole))),
+		scoped(ScopeRooms, op("room.list", "List rooms", "Every room there is, open and closed ones too.", (*API).opRoomList)),
 		scoped(ScopeRooms, op("room.get", "Look at a room", "What is set about it.", (*API).roomGet)),
 		scoped(ScopeRooms, changing(op("room.mute", "Mute a member", "As room.mute of its moderators.", (*API).roomMute))),
 		scoped(ScopeRooms, changing(op("room.close", "Close a room, or open it again", "A closed room can be read by its members, who are told the reason; nobody writes in it and nobody comes in.", (*API).roomClose))),

@@ -3,6 +3,7 @@ package bolt
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/hwangso/hwangso/store"
@@ -393,27 +394,54 @@ func (l *logs) newest(ops []logOp, r *store.Record, by eyes) (found logOp, err e
 		if o.only != 0 && o.only != by.viewer && !(o.ask && by.me.Accepts(o.seq)) {
 			continue
 		}
-		if by.withhold != nil {
-			op, err := l.readRecord(o.pos)
-			if err != nil {
-				return found, err
-			}
-			withheld, err := by.withhold(op)
-			if err != nil {
-				return found, err
-			}
-			if withheld {
-				continue
-			}
-		}
 		if o.kind == store.OpRecall {
 			return o, nil
+		}
+		if by.withhold != nil {
+			if o, err = l.shownEdit(r, by, o); err != nil {
+				return found, err
+			}
 		}
 		if o.seq > found.seq {
 			found = o
 		}
 	}
 	return found, nil
+}
+
+// editsBack is how many records before a withheld edit are looked at for one that is not.
+const editsBack = 256
+
+// shownEdit is an edit, or if the reader withholds it the newest one before it that it does not, among the nearest
+// records; the zero logOp if there is none.
+func (l *logs) shownEdit(r *store.Record, by eyes, o logOp) (logOp, error) {
+	op, err := l.readRecord(o.pos)
+	if err != nil {
+		return logOp{}, err
+	}
+	withheld, err := by.withhold(op)
+	if err != nil || !withheld {
+		return o, err
+	}
+	after := r.Seq
+	if o.seq > after+editsBack {
+		after = o.seq - editsBack - 1
+	}
+	before, err := l.Read(store.Query{Log: r.Log, Viewer: by.viewer, After: after, Upto: o.seq - 1, Max: editsBack})
+	if err != nil {
+		return logOp{}, err
+	}
+	for _, e := range slices.Backward(before.Records) {
+		if e.Op.Kind != store.OpEdit || e.Op.Target != r.Seq {
+			continue
+		}
+		if withheld, err := by.withhold(e); err != nil {
+			return logOp{}, err
+		} else if !withheld {
+			return logOp{kind: store.OpEdit, seq: e.Seq, pos: journal.Position(e.Position)}, nil
+		}
+	}
+	return logOp{}, nil
 }
 
 func isTrimmed(err error) bool {

@@ -136,6 +136,7 @@ func testWithhold(t *testing.T, l *logCase) {
 	l.op(log, l.a, store.OpEdit, 1, "One", 0)  // 7
 	l.op(log, l.a, store.OpEdit, 3, "late", 0) // 8
 	late := func(r *store.Record) (bool, error) { return r.Sender == l.a && r.Seq >= 4, nil }
+	last := func(r *store.Record) (bool, error) { return r.Seq == 7, nil }
 	all := func(r *store.Record) (bool, error) { return r.Sender == l.a, nil }
 	for range 2 { // from memory, then from disk
 		for _, c := range []struct {
@@ -143,7 +144,8 @@ func testWithhold(t *testing.T, l *logCase) {
 			want     string
 		}{
 			{nil, "1:One*7 2:TWO*6 3:- 4:ONE 5: 6:TWO 7:One 8:- "},
-			{late, "1:one 2:TWO*6 3:three 6:TWO "},
+			{late, "1:one 2:TWO*6 3:- 6:TWO "},
+			{last, "1:ONE*4 2:TWO*6 3:- 4:ONE 5: 6:TWO 8:- "},
 			{all, "2:TWO*6 6:TWO "},
 		} {
 			out, after := "", store.Seq(0)
