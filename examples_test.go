@@ -33,9 +33,9 @@ func TestExampleIoT(t *testing.T) {
 			t.Errorf("QoS %s: %v\n%s", qos, err, out)
 		}
 	}
-	out, err := shell(t, line+" -n 2 -to user/bob")
+	out, err := shell(t, line+" -n 2 -to user/nobody")
 	if err == nil || !strings.Contains(out, "reading 0 was refused: ") || !strings.Contains(out, "2 acknowledged, 0 came back") {
-		t.Errorf("writing to a stranger: %v\n%s", err, out)
+		t.Errorf("writing to nobody: %v\n%s", err, out)
 	}
 	out, err = shell(t, strings.Replace(line, alice, "wrong", 1))
 	if err == nil || !strings.Contains(out, "bad user name or password") {

@@ -70,13 +70,13 @@ func TestMosquitto(t *testing.T) {
 
 			// Refusals: MQTT 5 has a reason, before it there is a message on reply/.
 			pub := client("pub", "bob", bob) + " -i " + id + "-w"
-			out, err := shell(t, pub+" -t user/carol/text -m hi")
+			out, err := shell(t, pub+" -t user/nobody/text -m hi")
 			if c.version == "mqttv5" {
 				if !strings.Contains(out, "Not authorized") {
-					t.Errorf("a stranger's message: %v %q", err, out)
+					t.Errorf("a message to nobody: %v %q", err, out)
 				}
 			} else if out != "" || err != nil {
-				t.Errorf("a stranger's message: %v %q", err, out)
+				t.Errorf("a message to nobody: %v %q", err, out)
 			}
 			if out, err := shell(t, client("pub", "alice", "wrong")+" -t user/bob/text -m hi"); err == nil || !strings.Contains(strings.ToLower(out), "not authori") && !strings.Contains(strings.ToLower(out), "bad user name or password") {
 				t.Errorf("a wrong token: %v %q", err, out)
@@ -100,7 +100,7 @@ func TestMosquitto(t *testing.T) {
 		if typ, body := receive(t, c); typ != 0x90 || string(body) != "\x00\x01\x00" {
 			t.Fatalf("SUBACK %#x % x", typ, body)
 		}
-		send(t, c, 0x32, str("user/carol/text/c1"), []byte{0, 9}, []byte("hi"))
+		send(t, c, 0x32, str("user/nobody/text/c1"), []byte{0, 9}, []byte("hi"))
 		if typ, body := receive(t, c); typ != 0x30 || !strings.HasPrefix(string(body), "\x00\x08reply/c1{\"code\":403,") {
 			t.Fatalf("the refusal is %#x %q", typ, body)
 		}
