@@ -12,7 +12,7 @@ import (
 func fileOperations() []operation {
 	return []operation{
 		changing(op("file.slot", "Ask where to upload a file", "The answer has a signed address: PUT exactly size bytes there within the hour. Then name the file in an attachment of a message, as {\"file\":\"…\"}; a file that is not attached within a day is removed. Place, time and device are removed from pictures and videos.", (*API).fileSlot)),
-		op("file.link", "Ask for a link to a file", "Of a message that one sees, or an own file (then without room, user and seq). The link works for a few minutes, for whoever has it. Who was given a link may attach the file to messages of its own for a day.", (*API).fileLink),
+		op("file.link", "Ask for a link to a file", "Of a message that one sees, or an own file (then without room, user and seq), or of the picture of a profile that one sees. The link works for a few minutes, for whoever has it. Who was given a link may attach the file to messages of its own for a day.", (*API).fileLink),
 	}
 }
 
@@ -42,8 +42,9 @@ func (a *API) fileSlot(ctx context.Context, c *caller, in *fileSlotIn) (*fileSlo
 
 type fileLinkIn struct {
 	Conversation
-	Seq  store.Seq `json:"seq,omitempty" doc:"The message that holds the file."`
-	File string    `json:"file" doc:"The file's identifier."`
+	Seq     store.Seq `json:"seq,omitempty" doc:"The message that holds the file."`
+	Profile string    `json:"profile,omitempty" doc:"A user, for the picture of its profile; then nothing else."`
+	File    string    `json:"file,omitempty" doc:"The file's identifier."`
 }
 
 type fileLinkOut struct {
@@ -59,6 +60,13 @@ type fileLinkOut struct {
 func (a *API) fileLink(ctx context.Context, c *caller, in *fileLinkIn) (*fileLinkOut, error) {
 	if a.cfg.Files == nil {
 		return nil, errNoFiles
+	}
+	if in.Profile != "" {
+		if in.File != "" || in.Seq != 0 || in.Room != "" || in.User != "" {
+			return nil, store.Bad("profile stands alone")
+		}
+		l, err := a.profilePicture(ctx, c, in.Profile)
+		return shownLink(l), err
 	}
 	id, err := name("file", in.File)
 	if err != nil {
@@ -77,5 +85,9 @@ func (a *API) fileLink(ctx context.Context, c *caller, in *fileLinkIn) (*fileLin
 	if err != nil {
 		return nil, err
 	}
-	return &fileLinkOut{URL: l.URL, Thumb: l.Thumb, Type: l.Type, Size: l.Size, Width: l.Width, Height: l.Height, Expires: at(l.Expires.UnixMilli())}, nil
+	return shownLink(l), nil
+}
+
+func shownLink(l files.Link) *fileLinkOut {
+	return &fileLinkOut{URL: l.URL, Thumb: l.Thumb, Type: l.Type, Size: l.Size, Width: l.Width, Height: l.Height, Expires: at(l.Expires.UnixMilli())}
 }

@@ -12,6 +12,7 @@ const tableProfile store.Table = "user.profile"
 // Profile is what a user tells about itself beyond store.Account. The zero value is nothing.
 type Profile struct {
 	Birthday string `json:"birthday,omitempty"` // month and day, as in 02-29; "": not told
+	Picture  string `json:"picture,omitempty"`  // identifier of a file of the user's own; "": none
 }
 
 // ValidBirthday reports whether s is a day of some year, as in 02-29. The year is nobody's business.
