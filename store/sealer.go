@@ -1,7 +1,7 @@
 package store
 
 // Sealer seals small things under an account's data key (0: the server's own), as bodies are. Erasing the account
-// destroys the key, and with it everything that was sealed, in backups and copies too.
+// destroys the key, and with it everything that was sealed; a backup from before holds the key's salt and still opens.
 type Sealer interface {
 	// Seal returns what only Unseal of the same account and purpose opens. CodeNotFound: the account has no key (any
 	// more).

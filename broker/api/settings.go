@@ -36,7 +36,7 @@ var settingTable = []setting{
 	choice("strangers", "What becomes of messages of users who are neither friends nor answered: delivered with a warning, delivered like a friend's, kept in the request box until accepted, or refused.",
 		func(s *graph.Settings) *graph.Strangers { return &s.Strangers },
 		graph.StrangersWarn, graph.StrangersOpen, graph.StrangersRequest, graph.StrangersClosed),
-	choice("invitations", "Who brings the user into a room: everybody may ask; friends, and their friends, bring it in at once; friends bring it in at once and others ask; nobody.",
+	choice("invitations", "Who brings the user into a room: everybody may ask; whoever has it as a friend brings it in at once; only those whom it has as friends too do, and others ask; nobody.",
 		func(s *graph.Settings) *graph.Invitations { return &s.Invitations },
 		graph.InviteAsk, graph.InviteAnyone, graph.InviteFriends, graph.InviteNobody),
 	bit("hide_blocked", "What blocked users write in rooms is hidden.", func(s *graph.Settings) *bool { return &s.HideBlocked }, settingOff, settingOn),

@@ -11,8 +11,8 @@ import (
 )
 
 const backupText = `The copy is consistent, also of a server that runs: it holds everything that was acknowledged before it began. DIR must
-be empty or missing. The keys are not in it, so that the copy alone opens nothing: keep copies of the master key and of
-the phone key somewhere else.`
+be empty or missing. The keys are not in it, so that the copy alone opens no message: keep copies of the master key
+and of the phone key somewhere else. Photos and documents are in it as they are.`
 
 func backup(ctx context.Context, c command, args []string, io Streams) error {
 	f, p := c.flags(io), new(place)

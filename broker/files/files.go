@@ -172,23 +172,34 @@ func (s *Files) Close() error {
 	return nil
 }
 
-// signingKey is the key of addresses, made with the first start.
+// signingKey is the key of addresses, made with the first start and kept sealed with the server's key, so that a copy of
+// the data alone signs nothing.
 func (s *Files) signingKey() ([]byte, error) {
 	for {
 		r, err := s.store.Row(tableKey, "", "key")
-		if err != nil || len(r.Value) == sha256.Size {
-			return r.Value, err
+		if err != nil {
+			return nil, err
+		}
+		if r.Version != 0 {
+			return s.store.Unseal(0, sealedKey, r.Value)
 		}
 		key := make([]byte, sha256.Size)
 		if _, err := rand.Read(key); err != nil {
 			return nil, err
 		}
-		err = s.store.Update(context.Background(), store.Update{Rows: []store.RowPut{{Table: tableKey, Key: "key", Value: key, If: &r.Version}}})
+		sealed, err := s.store.Seal(0, sealedKey, key)
+		if err != nil {
+			return nil, err
+		}
+		err = s.store.Update(context.Background(), store.Update{Rows: []store.RowPut{{Table: tableKey, Key: "key", Value: sealed, If: &r.Version}}})
 		if err != nil && store.CodeOf(err) != store.CodeConflict {
 			return nil, err
 		}
 	}
 }
+
+// sealedKey is what the key of addresses is sealed for.
+const sealedKey = "addresses of files"
 
 // Slot is the permission to upload one file.
 type Slot struct {

@@ -25,7 +25,7 @@ type Invitations string
 // Who may invite.
 const (
 	InviteAsk     Invitations = "ask"     // everybody may ask, nobody may do it without asking; the default
-	InviteAnyone  Invitations = "anyone"  // friends and those who are friends are members at once
+	InviteAnyone  Invitations = "anyone"  // whoever has the user as a friend brings it in at once
 	InviteFriends Invitations = "friends" // the user's friends bring it in at once, others ask
 	InviteNobody  Invitations = "nobody"
 )
