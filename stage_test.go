@@ -128,6 +128,7 @@ type actor struct {
 	conn     net.Conn
 	ended    chan struct{} // the reader has returned
 	packet   uint16
+	holds    bool // acknowledges no delivery
 
 	mu     sync.Mutex
 	frames [][]byte
@@ -219,7 +220,7 @@ func (a *actor) read(conn net.Conn, ended chan struct{}) {
 		case a.grown <- struct{}{}:
 		default:
 		}
-		if id, ok := deliveryID(frame); ok {
+		if id, ok := deliveryID(frame); ok && !a.holds {
 			if _, err := conn.Write([]byte{0x40, 2, byte(id >> 8), byte(id)}); err != nil {
 				return
 			}
