@@ -208,7 +208,7 @@ func TestPresenceUnderABlock(t *testing.T) {
 	equal(t, alice.sights(3)[2:], "bob "+away)
 	equal(t, bob.sights(2)[1:], "alice "+off) // its own doing
 	bob.leave()
-	bob = w.connect("bob", "b")
+	w.connect("bob", "b")
 	w.friend("bob", "alice", false) // the edges are frozen
 	alice.settled()
 	equal(t, alice.sights(3)[2:], "bob "+away)

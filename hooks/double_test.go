@@ -163,15 +163,3 @@ func (d *directory) Find(key store.Key) (store.LogInfo, error) {
 	}
 	return store.LogInfo{}, store.ErrNotFound
 }
-
-// open makes a log with members of these roles.
-func (d *directory) open(key store.Key, roles map[string]store.Role) {
-	var ms *store.Membership
-	for name, role := range roles {
-		ms = ms.Apply(store.Change{Kind: store.ChangeJoin, Account: d.id(name), Role: store.RoleMember}, 1, 0)
-		if role == store.RoleNone {
-			ms = ms.Apply(store.Change{Kind: store.ChangeLeave, Account: d.id(name)}, 2, 0)
-		}
-	}
-	d.logs[key] = store.LogInfo{ID: store.LogID(len(d.logs) + 1), Key: key, Members: ms}
-}

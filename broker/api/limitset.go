@@ -19,8 +19,8 @@ import (
 // all of it or nothing. It goes before flags and defaults. A word that a newer or older program does not know, or that is
 // not valid any more, is passed over and logged.
 const (
-	tableLimits store.Table = "service.limits"
-	keyLimits               = "limits"
+	tableLimits = store.Table("service.limits")
+	keyLimits   = "limits"
 )
 
 type limitLine struct {

@@ -122,9 +122,12 @@ type inProcess struct{ h http.Handler }
 func (t inProcess) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 	w := &answer{header: make(http.Header), code: http.StatusOK}
 	defer func() {
-		if why := recover(); why == http.ErrAbortHandler { //nolint:errorlint // it is thrown as it is
+		why := recover()
+		thrown, _ := why.(error)
+		switch {
+		case errors.Is(thrown, http.ErrAbortHandler):
 			resp, err = nil, errors.New("the answer broke off")
-		} else if why != nil {
+		case why != nil:
 			panic(why)
 		}
 	}()

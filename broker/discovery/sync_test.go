@@ -239,7 +239,7 @@ func TestRemovedNumbersComeBackForNothing(t *testing.T) {
 	w.sync(Request{Account: alice, Region: "KR", Numbers: nums(100, 101)})
 	a := w.sync(Request{Account: alice, Region: "KR", Numbers: nums(100, 121)})
 	want(t, "later", a.Later, "[20]")
-	a = w.sync(Request{Account: alice, Region: "KR", Numbers: nums(100, 101)})
+	w.sync(Request{Account: alice, Region: "KR", Numbers: nums(100, 101)})
 	w.later(11 * day) // now the removed ones are forgotten
 	w.sync(Request{Account: alice, Region: "KR", Numbers: nums(100, 101)})
 	b, err := w.d.readBook(alice)

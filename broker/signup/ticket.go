@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/base32"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"strings"
@@ -110,7 +111,7 @@ func (s *Service) find(hash phone.Hash) (*ticket, error) {
 func (s *Service) prove(ctx context.Context, hash phone.Hash, id, code string, what purpose, a store.AccountID) (*ticket, error) {
 	t, err := s.find(hash)
 	if err != nil {
-		if err == ErrCode { //nolint:errorlint // find's own
+		if errors.Is(err, ErrCode) {
 			s.codeHash(id, code) // as much work as for one that exists
 			s.metrics.codes.WithLabelValues("wrong").Inc()
 		}

@@ -1,6 +1,7 @@
 package phone
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/nyaruka/phonenumbers"
@@ -39,7 +40,7 @@ func Parse(s, region string) (Number, error) {
 	s = strings.TrimSpace(s)
 	n, err := phonenumbers.Parse(s, region)
 	if err != nil {
-		if region == "" && err == phonenumbers.ErrInvalidCountryCode && !strings.HasPrefix(s, "+") && !strings.HasPrefix(s, "＋") {
+		if region == "" && errors.Is(err, phonenumbers.ErrInvalidCountryCode) && !strings.HasPrefix(s, "+") && !strings.HasPrefix(s, "＋") {
 			return Number{}, ErrRegion
 		}
 		return Number{}, ErrNumber

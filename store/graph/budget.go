@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"slices"
 	"time"
 
@@ -47,7 +48,7 @@ func (g *Graph) Spend(ctx context.Context, a store.AccountID, kind, on string, p
 			}
 			return nil, nil
 		})
-	if err == errSpent { //nolint:errorlint // it comes back as it is: nothing was changed
+	if errors.Is(err, errSpent) {
 		err = nil
 	}
 	return left, renews, err

@@ -8,6 +8,7 @@ import (
 	"crypto/subtle"
 	"encoding/base32"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -362,7 +363,7 @@ func (g *Graph) TryCode(ctx context.Context, a store.AccountID) (ok bool, retry 
 			t.At = append(recent, now)
 			return nil, nil
 		})
-	if err == errSpent { //nolint:errorlint // it comes back as it is: nothing was changed
+	if errors.Is(err, errSpent) {
 		err = nil
 	}
 	return ok, retry, err
