@@ -250,6 +250,7 @@ func FuzzRows(f *testing.F) {
 	f.Add([]byte{1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10})
 	f.Add(pack(netip.MustParsePrefix("192.0.2.0/24"), make([]phone.Hash, 2)))
 	f.Add([]byte{1, 200, 'x'})
+	f.Add(append([]byte{1, 254}, make([]byte, 300)...)) // the longest network's length, plus two, is no byte
 	f.Add((&friendList{seq: 9, floor: 2, friends: []friendState{{7, 1, 3}, {300, 2, 9}}, removed: []friendState{{8, 0, 4}}}).encode())
 	f.Add([]byte{1, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {

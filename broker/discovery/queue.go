@@ -36,7 +36,7 @@ func unpack(b []byte) (n netip.Prefix, list []phone.Hash, err error) {
 	if len(b) < 2 || b[0] != queueVersion || len(b) < 2+int(b[1]) {
 		return n, nil, errQueue
 	}
-	from, rest := string(b[2:2+b[1]]), b[2+int(b[1]):]
+	from, rest := string(b[2:2+int(b[1])]), b[2+int(b[1]):] // a sum of bytes would overflow
 	if from != "" {
 		if n, err = netip.ParsePrefix(from); err != nil {
 			return n, nil, errQueue

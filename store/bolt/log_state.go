@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"errors"
 	"slices"
 	"sort"
 	"sync"
@@ -249,6 +250,7 @@ func (st *logState) applyMark(a store.AccountID, seq store.Seq) {
 const (
 	stateShards = 64
 	cleanLimit  = 32768 / stateShards
+	maxAbsent   = 16384 / stateShards // keys of about 100 bytes
 )
 
 // logStates finds logs by number and by key. Loading one reads the index, so the committer never loads.
@@ -267,8 +269,10 @@ type stateShard struct {
 
 // keyShard maps keys to logs, those in memory at least.
 type keyShard struct {
-	mu sync.RWMutex
-	id map[store.Key]store.LogID
+	mu      sync.RWMutex
+	id      map[store.Key]store.LogID
+	absent  map[store.Key]struct{} // asked for, and there was none; at most maxAbsent
+	changes uint64                 // counts what was remembered and forgotten
 }
 
 func newLogStates(ix *index) *logStates {
@@ -381,6 +385,8 @@ func (s *logStates) rememberKey(st *logState) {
 	ks.mu.Lock()
 	defer ks.mu.Unlock()
 	ks.id[key] = st.id
+	delete(ks.absent, key)
+	ks.changes++
 }
 
 func (s *logStates) forgetKey(k store.Key) {
@@ -388,16 +394,39 @@ func (s *logStates) forgetKey(k store.Key) {
 	ks.mu.Lock()
 	defer ks.mu.Unlock()
 	delete(ks.id, k)
+	ks.changes++
 }
 
-// lookup returns the number of the log with this key, ErrNotFound if there is none.
+// lookup returns the number of the log with this key, ErrNotFound if there is none. Who writes to many for the first time
+// asks for many that do not exist, so those are remembered, too.
 func (s *logStates) lookup(k store.Key) (store.LogID, error) {
 	ks := s.keyShard(k)
 	ks.mu.RLock()
 	id, ok := ks.id[k]
+	_, absent := ks.absent[k]
+	before := ks.changes
 	ks.mu.RUnlock()
-	if ok {
+	switch {
+	case ok:
 		return id, nil
+	case absent:
+		return 0, store.ErrNotFound
 	}
-	return s.ix.logByKey(k)
+	id, err := s.ix.logByKey(k)
+	if !errors.Is(err, store.ErrNotFound) {
+		return id, err
+	}
+	ks.mu.Lock()
+	defer ks.mu.Unlock()
+	if ks.changes != before { // perhaps it was made while the index was read
+		return id, err
+	}
+	if len(ks.absent) >= maxAbsent {
+		clear(ks.absent)
+	}
+	if ks.absent == nil {
+		ks.absent = make(map[store.Key]struct{})
+	}
+	ks.absent[k] = struct{}{}
+	return id, err
 }

@@ -28,6 +28,9 @@ func (g *Graph) Spend(ctx context.Context, a store.AccountID, kind, on string, p
 	now := g.now().UTC()
 	day := now.Unix() / 86400
 	renews = time.Unix((day+1)*86400, 0).UTC()
+	if counted, _, err := g.Counted(a, kind, on, perDay); err != nil || counted {
+		return counted, renews, err
+	}
 	err = change(ctx, g, tableBudget, store.OwnerOf(a), kind, func(b *budget) bool { return len(b.On) == 0 && b.Free == 0 },
 		func(b *budget) ([]store.EdgePut, error) {
 			if b.Day != day {
@@ -67,7 +70,7 @@ func Renews(now time.Time) time.Duration {
 }
 
 // errSpent ends a change that has nothing to store.
-var errSpent = store.Bad("nothing to spend")
+var errSpent = errors.New("graph: nothing to spend")
 
 // Counted reports whether something is counted today already, so that Spend would cost nothing, and whether Spend would
 // succeed. It spends nothing, and is cheap.
