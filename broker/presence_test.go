@@ -163,6 +163,7 @@ func TestPresence(t *testing.T) {
 	w.share("carol", true)
 	carol := w.connect("carol", "c")
 	carol.leave()
+	alice.settled()
 	again := w.connect("alice", "later")
 	again.subscribe("presence/carol")
 	equal(t, again.sights(1), "carol "+away)

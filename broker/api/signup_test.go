@@ -305,6 +305,9 @@ func TestSignUpLooksAlike(t *testing.T) {
 		var keys []string
 		for _, k := range []string{"code", "ticket", "expires", "again", "error", "text"} {
 			if v, ok := r.body[k]; ok {
+				if k == "expires" || k == "again" { // zeros at the end of a time are left out
+					v = "a time"
+				}
 				keys = append(keys, fmt.Sprintf("%s:%d", k, len(fmt.Sprint(v))))
 			}
 		}
