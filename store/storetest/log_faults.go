@@ -105,7 +105,9 @@ func testFault(t *testing.T, l *logCase, breaks, heals func(), code store.Code) 
 	same()
 	l.repeated(retried, 6)
 	entries, _ := l.followTo(end)
-	wantEqual(t, len(entries), 1)
+	if len(entries) != 1 {
+		t.Fatalf("after the fault %d entries are followed, want the one that was appended: %+v", len(entries), entries)
+	}
 	wantEqual(t, l.say(log, l.b, "after"), 7)
 }
 
