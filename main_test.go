@@ -387,6 +387,7 @@ func TestDemo(t *testing.T) {
 	d.out.wait(t, "bob blocks alice")
 	a.line("are you angry?")
 	d.out.wait(t, `✓ alice → bob: on disk \(#3\), and nobody but alice`)
+	a.out.wait(t, `are you angry\? #3`)
 	a.line("/history 3")
 	a.out.wait(t, `(?s)are you angry\?.*#3.*still there.*are you angry\?`)
 	d.line("b")
