@@ -38,7 +38,10 @@ func appendFullState(b []byte, s *fullState) []byte {
 	b = binary.AppendUvarint(b, uint64(s.headTime))
 	b = appendMembers(b, s.members)
 	b = appendMarks(b, s.marks)
-	return appendSides(b, s.key, &s.sides)
+	if s.sided {
+		b = appendSides(b, s.key, &s.sides)
+	}
+	return b
 }
 
 func decodeFullState(b []byte) (fullState, bool) {

@@ -112,7 +112,8 @@ func FuzzRecord(f *testing.F) {
 
 func FuzzFullState(f *testing.F) {
 	f.Add(appendFullState(nil, sampleState()))
-	f.Add(appendFullState(nil, &fullState{key: store.PairKey(1, 2)}))
+	f.Add(appendFullState(nil, &fullState{key: store.PairKey(1, 2)})) // as format 1 wrote them
+	f.Add(appendFullState(nil, &fullState{key: store.PairKey(1, 2), sided: true}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, ok := decodeFullState(b)
 		if !ok {
