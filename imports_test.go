@@ -16,6 +16,7 @@ import (
 // Imports point one way:
 //
 //	main → broker/cmd → broker/api, broker/wire → broker → hooks → store ← store/bolt
+//	                    broker/cmd → bridge → hooks
 //
 // The graph is the architecture: what is not listed here may not be imported, and the reason stands beside each row.
 // Somebody who wants another arrow changes the row, and the reason with it.
@@ -78,6 +79,12 @@ var graph = []arrows{
 		"finding contacts by number and users by name: rows and budgets, asked by the API alone"},
 	{"broker/openroom", []string{"store"}, []string{modText},
 		"what a nickname may be and how rooms are found, over texts alone: Unicode's tables come with it"},
+	{"bridge/push", []string{"store", "store/graph"}, nil,
+		"the words between the bridge and the providers: whoever carries pushes gets nothing else of the server"},
+	{"bridge/lane", []string{"bridge/push", "store/graph"}, []string{modPrometheus},
+		"queues, quotas and retries over any provider: it knows pushes, and nothing of why they are sent"},
+	{"bridge", []string{"bridge/lane", "bridge/push", "broker/view", "hooks", "store", "store/graph", "store/policy"}, []string{modPrometheus},
+		"one more reader of the journal: it asks contracts, and of the running server an interface"},
 	{"broker", []string{"broker/view", "hooks", "hooks/limit", "store", "store/graph"}, []string{modPrometheus},
 		"sessions and delivery without packets or files: the edge calls it, it calls contracts"},
 	{"broker/files", []string{"broker", "broker/view", "hooks", "store"}, []string{modPrometheus, modMinio, modImage},
