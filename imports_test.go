@@ -45,6 +45,7 @@ const (
 	modMinio      = "github.com/minio/minio-go/v7"
 	modImage      = "golang.org/x/image"
 	modCrypto     = "golang.org/x/crypto"
+	modUniseg     = "github.com/rivo/uniseg"
 	modPaho       = "github.com/eclipse/paho.golang"
 )
 
@@ -79,8 +80,8 @@ var graph = []arrows{
 		"finding contacts by number and users by name: rows and budgets, asked by the API alone"},
 	{"broker/openroom", []string{"store"}, []string{modText},
 		"what a nickname may be and how rooms are found, over texts alone: Unicode's tables come with it"},
-	{"bridge/push", []string{"store", "store/graph"}, nil,
-		"the words between the bridge and the providers: whoever carries pushes gets nothing else of the server"},
+	{"bridge/push", []string{"store", "store/graph"}, []string{modUniseg},
+		"the words between the bridge and the providers: whoever carries pushes gets nothing else of the server; texts are cut here and nowhere else"},
 	{"bridge/lane", []string{"bridge/push", "store/graph"}, []string{modPrometheus},
 		"queues, quotas and retries over any provider: it knows pushes, and nothing of why they are sent"},
 	{"bridge", []string{"bridge/lane", "bridge/push", "broker/view", "hooks", "store", "store/graph", "store/policy"}, []string{modPrometheus},

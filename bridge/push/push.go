@@ -65,6 +65,8 @@ type Note struct {
 	Args  []string
 	Title string
 	Body  string
+
+	Plain string // what KeyNew says in the user's language, for where content has to be left out
 }
 
 // Push is one push to one device.
