@@ -82,6 +82,8 @@ var graph = []arrows{
 		"what a nickname may be and how rooms are found, over texts alone: Unicode's tables come with it"},
 	{"bridge/push", []string{"store", "store/graph"}, []string{modUniseg},
 		"the words between the bridge and the providers: whoever carries pushes gets nothing else of the server; texts are cut here and nowhere else"},
+	{"bridge/credential", nil, nil,
+		"a file that is read again when it changes: keys of every provider, and it knows none"},
 	{"bridge/lane", []string{"bridge/push", "store/graph"}, []string{modPrometheus},
 		"queues, quotas and retries over any provider: it knows pushes, and nothing of why they are sent"},
 	{"bridge", []string{"bridge/lane", "bridge/push", "broker/view", "hooks", "store", "store/graph", "store/policy"}, []string{modPrometheus},
