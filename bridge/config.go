@@ -19,14 +19,16 @@ import (
 // goroutine.
 type Live interface {
 	// Link tells how a device is connected: at all, with a keepalive that is overdue (nothing was heard for longer than
-	// it promised), in the background (the app said that its user does not look at it).
+	// it promised), in the background (the app said that its user does not look at it). A device that is connecting just
+	// now, perhaps in place of an older connection, counts as connected.
 	Link(a store.AccountID, d store.DeviceID) (connected, overdue, background bool)
 
-	// Acked is how far a device has confirmed a log, what its connection confirmed a moment ago included.
-	Acked(a store.AccountID, d store.DeviceID, log store.LogID) (store.Seq, error)
+	// Acked is what a device has confirmed of a log, what its connection confirmed a moment ago included. Ask
+	// Cursor.Confirmed of a message: a clean start leaves a hole that is not confirmed, whatever is confirmed after it.
+	Acked(a store.AccountID, d store.DeviceID, log store.LogID) (store.Cursor, error)
 
-	// Active is when a connected device of the user other than this one last sent something or read a message; the zero
-	// time if none is connected.
+	// Active is when a connected device of the user other than this one, and not in the background, last sent something or
+	// read a message; the zero time if none did since it connected.
 	Active(a store.AccountID, but store.DeviceID) time.Time
 }
 

@@ -43,8 +43,9 @@ type Events struct {
 	Committed func(*store.Entry)                          // durable, before any session is woken
 	Refused   func(user string, t hooks.Topic, err error) // a publish
 	Attached  func(id hooks.Identity, present bool)       // a session began or goes on
-	Detached  func(id hooks.Identity, orderly bool)       // its connection ended
-	Removed   func(id hooks.Identity, reason error)       // the server ended it
+	// Detached: its connection ended. What it confirmed is saved and Link knows that it is gone, or comes back.
+	Detached func(id hooks.Identity, orderly bool)
+	Removed  func(id hooks.Identity, reason error) // the server ended it
 }
 
 // Config is what a Broker is made of. The zero value of a limit means its default.
@@ -91,6 +92,7 @@ type Broker struct {
 	metrics  *metrics
 	limits   *limit.Limiter
 	now      func() time.Time
+	begun    time.Time // by now
 	registry *registry
 	followed atomic.Uint64 // the journal position up to which sessions have been told
 	rewinds  rewinds
@@ -133,6 +135,7 @@ func New(cfg Config) (*Broker, error) {
 		}})
 	}
 	b := &Broker{cfg: cfg, store: cfg.Store, access: cfg.Access, log: cfg.Logger, now: cfg.Now, limits: cfg.Limits, registry: newRegistry(), presence: newPresence(cfg.Grace)}
+	b.begun = b.now()
 	b.rewinds.kick = make(chan struct{}, 1)
 	b.metrics = newMetrics(cfg.Registerer, b)
 	b.life, b.end = context.WithCancel(context.Background())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ type world struct {
 	b      *Broker
 	users  map[string]store.Account
 	events Events
+	now    func() time.Time // nil: time.Now
 }
 
 func newWorld(t *testing.T, names ...string) *world {
@@ -71,7 +73,7 @@ func (w *world) open() {
 	if err != nil {
 		w.Fatal(err)
 	}
-	b, err := New(Config{Store: st, Events: w.events})
+	b, err := New(Config{Store: st, Events: w.events, Now: w.now})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -159,7 +161,9 @@ type client struct {
 	news   chan struct{}
 	closed error
 	block  chan struct{} // Write waits for it
-	acking sync.WaitGroup
+
+	overdue atomic.Bool
+	acking  sync.WaitGroup
 }
 
 type option func(*Connect, *client)
@@ -223,6 +227,8 @@ func (c *client) Close(why error) {
 		go c.s.Detach(false)
 	}
 }
+
+func (c *client) Overdue() bool { return c.overdue.Load() }
 
 // leave disconnects, acknowledging first what it got, and waits until the session is saved.
 func (c *client) leave() {

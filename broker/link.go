@@ -14,6 +14,10 @@ type Link interface {
 	// Close ends the connection without blocking and may be called more than once; why is told to the client where
 	// its protocol version can. The link's reading side then calls Session.Detach.
 	Close(why error)
+
+	// Overdue reports whether nothing was heard of the client for longer than the keepalive it promised: the connection
+	// may be half open. Any goroutine may ask; it is cheap.
+	Overdue() bool
 }
 
 // ItemKind tells which fields of an Item count.

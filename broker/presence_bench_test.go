@@ -15,6 +15,7 @@ type taking struct{}
 
 func (taking) Write([]Item) error { return nil }
 func (taking) Close(error)        {}
+func (taking) Overdue() bool      { return false }
 
 // BenchmarkPresence is what one change of presence costs a user with 65 friends, all of whom are connected, share theirs and
 // ask for it: deciding and waking. Writing is the 65 sessions' own part.

@@ -85,6 +85,7 @@ func (s *Session) Publish(p Publication, a Ack) {
 		s.refuse(a, t, err)
 		return
 	}
+	s.use()
 	s.settle(pending, a)
 }
 
@@ -122,6 +123,9 @@ func (b *Broker) Send(ctx context.Context, id hooks.Identity, topic hooks.Topic,
 	if err != nil {
 		b.metrics.refused(err)
 		return store.Receipt{}, err
+	}
+	if s := b.registry.device(deviceKey{id.Account, id.Device}); s != nil {
+		s.use()
 	}
 	select {
 	case <-pending.Done():

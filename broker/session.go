@@ -28,6 +28,7 @@ type Session struct {
 	noEcho    bool
 	window    int32 // QoS 1 deliveries in flight
 	maxPacket uint32
+	active    atomic.Uint32 // when the client last sent something: see Broker.Active
 	will      *Publication
 	slot      *slot
 	crowds    []store.LogID // guarded by registry.mu: the crowded logs that list this session
@@ -36,8 +37,9 @@ type Session struct {
 
 	meter *limit.Meter // owned by the link's reading goroutine; nil until the first use, see allowance
 
-	evicted atomic.Bool // ended by Disconnect: nothing is taken from the client any more
-	hasQoS0 atomic.Bool // something written with QoS 0 is unconfirmed
+	evicted    atomic.Bool // ended by Disconnect: nothing is taken from the client any more
+	hasQoS0    atomic.Bool // something written with QoS 0 is unconfirmed
+	background atomic.Bool // the app is not looked at: see Broker.SetBackground
 
 	mu       sync.Mutex
 	room     *sync.Cond // on mu, made by who waits: there is room in results or control again, or the pump has left

@@ -267,6 +267,8 @@ func (l *link) Write(items []broker.Item) error {
 	return nil
 }
 
+func (l *link) Overdue() bool { return false }
+
 func (l *link) Close(why error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -22,6 +22,8 @@ type watcher struct {
 	new chan struct{}
 }
 
+func (l *watcher) Overdue() bool { return false }
+
 func (l *watcher) Write(items []broker.Item) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -42,7 +42,8 @@ type conn struct {
 	transport  transport
 	prev, next *conn // guarded by Server.mu
 
-	// Owned by the reading goroutine; fixed once the session has started, except heard to lastTopic.
+	// Owned by the reading goroutine; fixed once the session has started, except due to lastTopic;
+	// keepAlive once the session is asked for.
 	raw       syscall.RawConn
 	attempt   func(fd uintptr) bool
 	tried     error
@@ -56,14 +57,14 @@ type conn struct {
 	will      bool // the session has a will, which a DISCONNECT with a reason sends
 	keepAlive uint16
 	maxPacket uint32 // the client's Maximum Packet Size, 0: no limit
-	heard     int64  // Server.now of the last bytes
 	due       int64  // when the packets so far are paid for, for PacketRate
 	in        inbox
 	over      *oversized // a PUBLISH that is too large is being read over
 	aliases   []string
 	lastTopic string
 
-	// Shared with the pump.
+	// Shared with the pump, and with whoever asks whether the client is overdue.
+	heard    atomic.Int64           // Server.now of the last bytes
 	why      atomic.Pointer[ending] // set once: the connection is to end
 	farewell atomic.Pointer[farewell]
 	broken   atomic.Bool  // a write failed: whatever follows would be garbage
@@ -142,7 +143,7 @@ func (c *conn) read() error {
 			return c.readError(err)
 		}
 		if c.connected {
-			c.heard = c.srv.now()
+			c.heard.Store(c.srv.now())
 		}
 		if c.fresh {
 			c.fresh = false

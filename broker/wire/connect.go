@@ -63,12 +63,15 @@ func (c *conn) connect(body []byte) error {
 	if err = c.loggedIn(user, req.Identity, err); err != nil {
 		return c.refuse(err)
 	}
+	c.keepAlive = keepAlive // from now on somebody may ask whether it is overdue
+	c.heard.Store(c.srv.now())
 	sess, present, err := c.srv.attach(ctx, req, c)
 	if err != nil {
 		return c.refuse(err)
 	}
 	c.sess, c.will = sess, req.Will != nil
-	c.connected, c.keepAlive, c.heard = true, keepAlive, c.srv.now()
+	c.heard.Store(c.srv.now())
+	c.connected = true
 	c.srv.metrics.login(c)
 	c.sock.settle(keepAlive)
 	frame, err := encodeConnack(c.connack(&pk, present, sess, req, keepAlive))

@@ -182,7 +182,8 @@ func (s *Server) add(nc net.Conn, t transport) (c *conn, refused string) {
 
 // addFrom is add for a client that is somewhere else than the connection's other end.
 func (s *Server) addFrom(nc net.Conn, t transport, remote string, from netip.Addr) (c *conn, refused string) {
-	c = &conn{srv: s, transport: t, remote: remote, address: from, heard: s.now()}
+	c = &conn{srv: s, transport: t, remote: remote, address: from}
+	c.heard.Store(s.now())
 	c.sock = socket{Conn: nc, c: c}
 	prefix := networkOf(from)
 	flood := s.cfg.Limits.Flooding(c.address)

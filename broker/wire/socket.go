@@ -82,7 +82,7 @@ const quietAfter = 20 * time.Second
 // quiet reports whether it is time for a fresh goroutine: packets were handled on this one, nothing has arrived for a
 // while, and no packet is half there. Over a WebSocket, whose reads cannot be taken up again after a deadline, never.
 func (c *conn) quiet(now int64) bool {
-	return !c.fresh && c.connected && c.transport <= overTLS && c.in.buf == nil && c.in.part == nil && now-c.heard >= int64(c.srv.quietAfter)
+	return !c.fresh && c.connected && c.transport <= overTLS && c.in.buf == nil && c.in.part == nil && now-c.heard.Load() >= int64(c.srv.quietAfter)
 }
 
 // readUntil is when the read has to be interrupted: when the client has been silent for too long, or quiet for a while.
@@ -91,7 +91,7 @@ func (c *conn) readUntil() int64 {
 	if c.fresh || !c.connected || c.transport > overTLS {
 		return until
 	}
-	if quiet := max(c.heard, c.srv.now()-int64(c.srv.quietAfter)/2) + int64(c.srv.quietAfter); until == 0 || quiet < until {
+	if quiet := max(c.heard.Load(), c.srv.now()-int64(c.srv.quietAfter)/2) + int64(c.srv.quietAfter); until == 0 || quiet < until {
 		return quiet
 	}
 	return until
@@ -100,12 +100,18 @@ func (c *conn) readUntil() int64 {
 // silentUntil is when the client's silence becomes too long, 0 if never.
 func (c *conn) silentUntil() int64 {
 	if !c.connected {
-		return c.heard + int64(c.srv.cfg.ConnectTimeout) // heard is the accept until then
+		return c.heard.Load() + int64(c.srv.cfg.ConnectTimeout) // heard is the accept until then
 	}
 	if c.keepAlive == 0 {
 		return 0
 	}
-	return c.heard + int64(c.keepAlive)*int64(time.Second)*3/2
+	return c.heard.Load() + int64(c.keepAlive)*int64(time.Second)*3/2
+}
+
+// Overdue implements broker.Link. MQTT ends a connection at one and a half times the keepalive (3.1.2.10); a client that
+// keeps its promise is heard within one.
+func (c *conn) Overdue() bool {
+	return c.keepAlive != 0 && c.srv.now()-c.heard.Load() > int64(c.keepAlive)*int64(time.Second)
 }
 
 // setReadDeadline lets the read under way, and the next, wait until a time of Server.now.

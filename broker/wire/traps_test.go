@@ -137,7 +137,8 @@ func TestSilenceAfterConnect(t *testing.T) {
 func TestKeepAliveExtremes(t *testing.T) {
 	r := newRig(t, func(c *Config) { c.MaxKeepAlive = 300 * time.Second })
 	for ask, want := range map[uint16]int64{0: 0, 1: 1500, 43_690: 65_535_000, 43_691: 65_536_500, 65_535: 98_302_500} {
-		c := &conn{srv: r.Server, connected: true, keepAlive: ask, heard: 1}
+		c := &conn{srv: r.Server, connected: true, keepAlive: ask}
+		c.heard.Store(1)
 		if got := c.silentUntil(); ask == 0 && got != 0 || ask != 0 && got != want*int64(time.Millisecond)+1 {
 			t.Errorf("keep alive %d: until %d", ask, got)
 		}
