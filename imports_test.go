@@ -86,6 +86,8 @@ var graph = []arrows{
 		"a file that is read again when it changes: keys of every provider, and it knows none"},
 	{"bridge/lane", []string{"bridge/push", "store/graph"}, []string{modPrometheus},
 		"queues, quotas and retries over any provider: it knows pushes, and nothing of why they are sent"},
+	{"bridge/bulk", []string{"bridge/lane", "bridge/push", "store", "store/graph"}, nil,
+		"the same push to many, page by page: whose audience it is asks an interface, so that brands' followers are nobody's list"},
 	{"bridge", []string{"bridge/lane", "bridge/push", "broker/view", "hooks", "store", "store/graph", "store/policy"}, []string{modPrometheus},
 		"one more reader of the journal: it asks contracts, and of the running server an interface"},
 	{"broker", []string{"broker/view", "hooks", "hooks/limit", "store", "store/graph"}, []string{modPrometheus},

@@ -1,0 +1,340 @@
+package bulk
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hwangso/hwangso/bridge/lane"
+	"github.com/hwangso/hwangso/bridge/push"
+	"github.com/hwangso/hwangso/store"
+	"github.com/hwangso/hwangso/store/bolt"
+	"github.com/hwangso/hwangso/store/graph"
+)
+
+// town is a real store with users who have registered one device each, at two providers in turn.
+type town struct {
+	t     *testing.T
+	store *bolt.Store
+	graph *graph.Graph
+	users []store.AccountID
+
+	mu    sync.Mutex
+	clock time.Time
+	skip  map[store.AccountID]bool // the source has nothing for them
+	shown map[store.AccountID]map[push.ID]int
+	posts int
+}
+
+func newTown(t *testing.T, users int) *town {
+	w := &town{t: t, clock: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), skip: map[store.AccountID]bool{}, shown: map[store.AccountID]map[push.ID]int{}}
+	var err error
+	w.store, err = bolt.Open(bolt.Config{Dir: t.TempDir(), MinFree: -1, Now: w.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	w.graph = graph.New(w.store, w.now)
+	for i := range users {
+		a, err := w.store.CreateAccount(t.Context(), store.Account{Name: fmt.Sprint("u", i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.users = append(w.users, a.ID)
+		p := graph.APNs
+		if i%2 == 1 {
+			p = graph.FCM
+		}
+		if _, err := w.graph.Register(t.Context(), a.ID, graph.Registration{Device: 1, Provider: p, Token: fmt.Sprintf("%064x", i+1)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w
+}
+
+func (w *town) now() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.clock
+}
+
+func (w *town) pass(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.clock = w.clock.Add(d)
+}
+
+// Page and Push make a town a Source.
+func (w *town) Page(_ context.Context, _ *Job, after store.AccountID, max int) (out []store.AccountID, err error) {
+	for _, a := range w.users {
+		if a > after && len(out) < max {
+			out = append(out, a)
+		}
+	}
+	return out, nil
+}
+
+func (w *town) Push(_ context.Context, j *Job, a store.AccountID, r *graph.Registration) (*push.Push, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.skip[a] {
+		return nil, nil
+	}
+	return &push.Push{ID: push.NewID(r.Device, store.LogID(a), store.Seq(j.Number), push.KindAnnounce), Collapse: "announce",
+		Note: push.Note{Kind: push.KindAnnounce, Seq: store.Seq(j.Number), Body: string(j.Data), Badge: -1}}, nil
+}
+
+// line is a lane whose every answer a test chooses. It answers from goroutines of its own.
+type line struct {
+	w      *town
+	answer func(n int, j lane.Job) lane.Result // n counts from 1; Push is set for it
+	refuse func(n int) bool
+
+	mu   sync.Mutex
+	asks int
+	n    int
+}
+
+func (l *line) Submit(j lane.Job) (time.Time, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.asks++; l.refuse != nil && l.refuse(l.asks) {
+		return l.w.now().Add(time.Millisecond), false
+	}
+	l.n++
+	n := l.n
+	go func() {
+		p := j.Build(context.Background())
+		if p == nil {
+			j.Done(lane.Result{Action: lane.Unneeded})
+			return
+		}
+		r := lane.Result{Action: lane.Sent}
+		if l.answer != nil {
+			r = l.answer(n, j)
+		}
+		r.Push, r.Tried = p, true
+		if r.Action == lane.Sent {
+			l.w.mu.Lock()
+			a := j.(*item).account
+			if l.w.shown[a] == nil {
+				l.w.shown[a] = map[push.ID]int{}
+			}
+			l.w.shown[a][p.ID]++
+			l.w.posts++
+			l.w.mu.Unlock()
+		}
+		j.Done(r)
+	}()
+	return time.Time{}, true
+}
+
+func (w *town) start(lanes map[graph.PushProvider]Lane) *Bulk {
+	w.t.Helper()
+	b, err := New(Config{Store: w.store, Graph: w.graph, Lanes: lanes, Sources: map[string]Source{"town": w}, Page: 7, Now: w.now})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = b.Close() })
+	return b
+}
+
+// await waits until a job is in a state, however long the machine takes.
+func (w *town) await(b *Bulk, id string, want State) Progress {
+	w.t.Helper()
+	for {
+		p, err := b.Find(id)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if p.State == want {
+			return p
+		}
+		if p.State.Ended() {
+			w.t.Fatalf("the job is %s, want %s", p.State, want)
+		}
+		select {
+		case <-w.t.Context().Done():
+			w.t.Fatal("the test ended first")
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func (w *town) create(b *Bulk, id string) Progress {
+	w.t.Helper()
+	p, created, err := b.Create(w.t.Context(), "town", id, "hello", time.Hour)
+	if err != nil || !created {
+		w.t.Fatalf("created %v, %v", created, err)
+	}
+	return p
+}
+
+// Whatever the lanes answer, everybody is told once, the counts add up, and who has nothing gets nothing.
+func TestEverybodyOnce(t *testing.T) {
+	w := newTown(t, 60)
+	w.skip[w.users[3]], w.skip[w.users[10]] = true, true
+	answer := func(n int, _ lane.Job) lane.Result {
+		switch rand.IntN(6) {
+		case 0:
+			return lane.Result{Action: lane.Again, At: w.now().Add(time.Millisecond)}
+		case 1:
+			return lane.Result{Action: lane.Bare}
+		}
+		return lane.Result{Action: lane.Sent}
+	}
+	refuse := func(n int) bool { return n%5 == 0 }
+	b := w.start(map[graph.PushProvider]Lane{graph.APNs: &line{w: w, answer: answer, refuse: refuse}, graph.FCM: &line{w: w, answer: answer}})
+	w.create(b, "one")
+	if p, created, err := b.Create(t.Context(), "town", "one", "other", time.Hour); err != nil || created || string(p.Data) != `"hello"` {
+		t.Fatalf("a second time: %v, %v, %s", created, err, p.Data)
+	}
+	w.create(b, "two")
+	for _, id := range []string{"one", "two"} {
+		p := w.await(b, id, Done)
+		if sum := p.Sum(); sum.Users != 60 || sum.Sent != 58 || sum.Skipped != 2 || sum.Failed+sum.Gone+sum.Late != 0 {
+			t.Errorf("%s: %+v", id, sum)
+		}
+		if p.Ended == 0 || len(p.Parts) != 2 {
+			t.Errorf("%+v", p)
+		}
+	}
+	for a, ids := range w.shown {
+		if len(ids) != 2 {
+			t.Errorf("%v got %d different ones, want 2", a, len(ids))
+		}
+		for id, n := range ids {
+			if n != 1 {
+				t.Errorf("%v got %v %d times", a, id, n)
+			}
+		}
+	}
+	if list, err := b.List(10); err != nil || len(list) != 2 || list[0].ID != "two" {
+		t.Errorf("list %+v, %v", list, err)
+	}
+}
+
+// What was under way in a crash goes out again under the same identifiers; what was settled does not.
+func TestCrash(t *testing.T) {
+	w := newTown(t, 60)
+	reached := make(chan struct{})
+	stuck := &line{w: w, refuse: func(n int) bool {
+		if n == 26 {
+			close(reached)
+		}
+		return n > 25
+	}}
+	crashed := w.start(map[graph.PushProvider]Lane{graph.APNs: stuck})
+	w.create(crashed, "one")
+	<-reached
+	before, err := crashed.Find("one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if users := before.Sum().Users; users == 0 || users >= 60 {
+		t.Fatalf("%d users before the crash: it tests nothing", users)
+	}
+	// What follows shares only the store with what crashed, whose lane stays stuck until the test ends.
+	b := w.start(map[graph.PushProvider]Lane{graph.APNs: &line{w: w}})
+	p := w.await(b, "one", Done)
+	if sum := p.Sum(); sum.Users != 60 || sum.Sent != 30 {
+		t.Errorf("%+v", sum)
+	}
+	if len(w.shown) != 30 {
+		t.Errorf("%d users were told, want the 30 of this provider", len(w.shown))
+	}
+	for a, ids := range w.shown {
+		if len(ids) != 1 {
+			t.Errorf("%v got %d different ones", a, len(ids))
+		}
+	}
+	if again := w.posts - 30; again > 7 {
+		t.Errorf("%d were sent again, a page has 7", again)
+	}
+}
+
+func TestPauseCancelExpire(t *testing.T) {
+	w := newTown(t, 30)
+	begun := make(chan struct{}, 100)
+	hold := make(chan struct{})
+	b := w.start(map[graph.PushProvider]Lane{graph.APNs: &line{w: w, answer: func(n int, _ lane.Job) lane.Result {
+		begun <- struct{}{}
+		<-hold
+		return lane.Result{Action: lane.Sent}
+	}}})
+	w.create(b, "one")
+	<-begun
+	if p, err := b.Set(t.Context(), "one", Paused); err != nil || p.State != Paused {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	close(hold)
+	if p, err := b.Find("one"); err != nil || p.State != Paused {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	if _, err := b.Set(t.Context(), "one", Running); err != nil {
+		t.Fatal(err)
+	}
+	if p := w.await(b, "one", Done); p.Sum().Sent != 15 {
+		t.Errorf("%+v", p.Sum())
+	}
+	if _, err := b.Set(t.Context(), "one", Canceled); store.CodeOf(err) != store.CodeConflict {
+		t.Errorf("canceled after its end: %v", err)
+	}
+	if _, err := b.Set(t.Context(), "none", Canceled); store.CodeOf(err) != store.CodeNotFound {
+		t.Errorf("canceled one that is not there: %v", err)
+	}
+	if _, err := b.Set(t.Context(), "one", Done); store.CodeOf(err) != store.CodeBad {
+		t.Errorf("set to done: %v", err)
+	}
+
+	down := w.start(map[graph.PushProvider]Lane{graph.FCM: &line{w: w, refuse: func(int) bool { return true }}})
+	w.create(down, "late")
+	w.pass(2 * time.Hour)
+	down.kick()
+	if p := w.await(down, "late", Expired); p.Sum().Sent != 0 {
+		t.Errorf("%+v", p.Sum())
+	}
+}
+
+// A token that is gone is forgotten, and only that registration.
+func TestGone(t *testing.T) {
+	w := newTown(t, 4)
+	b := w.start(map[graph.PushProvider]Lane{graph.APNs: &line{w: w, answer: func(n int, j lane.Job) lane.Result {
+		if j.(*item).account != w.users[0] {
+			return lane.Result{Action: lane.Dropped}
+		}
+		return lane.Result{Action: lane.TokenGone}
+	}}})
+	w.create(b, "one")
+	if sum := w.await(b, "one", Done).Sum(); sum.Gone != 1 || sum.Failed != 1 {
+		t.Errorf("%+v", sum)
+	}
+	for i, want := range []int{0, 1} {
+		if list, err := w.graph.Registrations(w.users[2*i]); err != nil || len(list) != want {
+			t.Errorf("user %d has %d registrations, %v", 2*i, len(list), err)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	w := newTown(t, 1)
+	b := w.start(nil)
+	for _, id := range []string{"", fmt.Sprintf("%065d", 1)} {
+		if _, _, err := b.Create(t.Context(), "town", id, nil, time.Hour); store.CodeOf(err) != store.CodeBad {
+			t.Errorf("id %q: %v", id, err)
+		}
+	}
+	if _, _, err := b.Create(t.Context(), "town", "x", nil, 0); store.CodeOf(err) != store.CodeBad {
+		t.Errorf("no life: %v", err)
+	}
+	if _, _, err := b.Create(t.Context(), "nobody", "x", nil, time.Hour); err == nil {
+		t.Error("a source that does not exist")
+	}
+}
