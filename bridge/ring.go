@@ -62,12 +62,18 @@ type verdict struct {
 	until  time.Time // wait, fold
 	upto   store.Seq // the newest message that was considered
 
-	// Of ring and clear:
+	// ends: the run is over, and the phone shows nothing of the conversation any more: Shown, Began, Rang, Window and Count
+	// are 0 from now on, of clears once it was sent.
+	ends bool
+
+	// Of ring and clears:
 	class  push.Class
 	kind   push.Kind
 	silent bool
-	count  int           // unread messages of the conversation that would ring, the newest included
-	newest *store.Record // nil for a summary and a clear
+	begins bool          // it begins a run: once the provider took it, Began is that moment and Window 1; else Window grows by 1
+	shown  store.Seq     // what Shown is once the provider took it
+	count  int           // unread messages of the conversation that would ring, the newest included; what Count is then
+	newest *store.Record // nil for a summary, requests and a clear
 }
 
 // Reason is why a message rang, or did not, in one word.
