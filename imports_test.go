@@ -88,7 +88,7 @@ var graph = []arrows{
 		"queues, quotas and retries over any provider: it knows pushes, and nothing of why they are sent"},
 	{"bridge/bulk", []string{"bridge/lane", "bridge/push", "store", "store/graph"}, nil,
 		"the same push to many, page by page: whose audience it is asks an interface, so that brands' followers are nobody's list"},
-	{"bridge", []string{"bridge/lane", "bridge/push", "broker/view", "hooks", "store", "store/graph", "store/policy"}, []string{modPrometheus},
+	{"bridge", []string{"bridge/bulk", "bridge/lane", "bridge/push", "broker/view", "hooks", "store", "store/graph", "store/policy"}, []string{modPrometheus},
 		"one more reader of the journal: it asks contracts, and of the running server an interface"},
 	{"broker", []string{"broker/view", "hooks", "hooks/limit", "store", "store/graph"}, []string{modPrometheus},
 		"sessions and delivery without packets or files: the edge calls it, it calls contracts"},
