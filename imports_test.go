@@ -46,6 +46,10 @@ const (
 	modImage      = "golang.org/x/image"
 	modCrypto     = "golang.org/x/crypto"
 	modUniseg     = "github.com/rivo/uniseg"
+	modFirebase   = "firebase.google.com/go/v4/messaging"
+	modGoogle     = "google.golang.org/api/option"
+	modOAuth      = "golang.org/x/oauth2"
+	modHTTP2      = "golang.org/x/net/http2"
 	modPaho       = "github.com/eclipse/paho.golang"
 )
 
@@ -84,6 +88,8 @@ var graph = []arrows{
 		"the words between the bridge and the providers: whoever carries pushes gets nothing else of the server; texts are cut here and nowhere else"},
 	{"bridge/credential", nil, nil,
 		"a file that is read again when it changes: keys of every provider, and it knows none"},
+	{"bridge/fcm", []string{"bridge/credential", "bridge/push"}, []string{modFirebase, modGoogle, modOAuth, modHTTP2},
+		"the one place that names Firebase, and of it the messages alone: its package of apps would bring Firestore and Cloud Storage"},
 	{"bridge/lane", []string{"bridge/push", "store/graph"}, []string{modPrometheus},
 		"queues, quotas and retries over any provider: it knows pushes, and nothing of why they are sent"},
 	{"bridge/bulk", []string{"bridge/lane", "bridge/push", "store", "store/graph"}, nil,
