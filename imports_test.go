@@ -51,6 +51,7 @@ const (
 	modOAuth      = "golang.org/x/oauth2"
 	modHTTP2      = "golang.org/x/net/http2"
 	modPaho       = "github.com/eclipse/paho.golang"
+	modNet        = "golang.org/x/net"
 )
 
 var graph = []arrows{
@@ -94,6 +95,8 @@ var graph = []arrows{
 		"queues, quotas and retries over any provider: it knows pushes, and nothing of why they are sent"},
 	{"bridge/bulk", []string{"bridge/lane", "bridge/push", "store", "store/graph"}, nil,
 		"the same push to many, page by page: whose audience it is asks an interface, so that brands' followers are nobody's list"},
+	{"bridge/pushsim", nil, []string{modNet, modJWT},
+		"the push services on one's own machine: it shares no code with the bridge, or a mistake would hide on both sides"},
 	{"bridge", []string{"bridge/bulk", "bridge/lane", "bridge/push", "broker/view", "hooks", "store", "store/graph", "store/policy"}, []string{modPrometheus},
 		"one more reader of the journal: it asks contracts, and of the running server an interface"},
 	{"broker", []string{"broker/view", "hooks", "hooks/limit", "store", "store/graph"}, []string{modPrometheus},
