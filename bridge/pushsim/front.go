@@ -23,6 +23,7 @@ type front struct {
 	sandbox  bool
 	addr     string // to listen at, "" a free port
 	service  service
+	plain    bool // HTTP/1.1 is spoken too, with those who do not offer HTTP/2
 
 	listener net.Listener
 	tls      *tls.Config
@@ -38,6 +39,9 @@ func (s *Sim) openFront(f *front) error {
 	}
 	f.listener, f.conns = l, make(map[net.Conn]struct{})
 	f.tls = &tls.Config{Certificates: []tls.Certificate{s.files.cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2"}}
+	if f.plain {
+		f.tls.NextProtos = append(f.tls.NextProtos, "http/1.1")
+	}
 	s.fronts[f.name] = f
 	s.wg.Go(func() { s.accept(f) })
 	return nil
@@ -109,11 +113,14 @@ func (s *Sim) serve(f *front, raw net.Conn) {
 		s.log.Debug("no handshake", keyProvider, f.name, keyErr, err)
 		return
 	}
-	if c.ConnectionState().NegotiatedProtocol != "h2" {
+	switch {
+	case c.ConnectionState().NegotiatedProtocol == "h2":
+		s.serveHTTP2(f, c)
+	case f.plain:
+		s.serveHTTP1(f, c)
+	default:
 		s.log.Debug("no HTTP/2 by ALPN", keyProvider, f.name)
-		return
 	}
-	s.serveHTTP2(f, c)
 }
 
 // abort closes a connection so that the peer sees a reset, and not an end.
