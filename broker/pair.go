@@ -20,11 +20,14 @@ const patience = 30 * time.Second
 // admit returns the conversation that a message goes to, created if there is none, with those as members for whom
 // something exists from this message on.
 func (b *Broker) admit(me store.AccountID, g hooks.Grant) (store.LogInfo, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
 	peer := g.Key.Peer(me)
 	delivers := g.Delivers()
 	info := g.Log
+	if info.ID != 0 && !g.Accepts && info.Members.Role(me) != store.RoleNone && (!delivers || info.Members.Role(peer) != store.RoleNone) {
+		return info, nil // as nearly always
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
 	if info.ID == 0 {
 		members := []store.Member{{Account: me, Role: store.RoleMember}}
 		if delivers && peer != me {

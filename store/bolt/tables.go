@@ -31,13 +31,19 @@ func ownerPrefix(t store.Table, o store.Owner) []byte {
 
 // rowKey is a row's key in the file, checked.
 func rowKey(t store.Table, o store.Owner, key string) ([]byte, error) {
+	return appendRowKey(make([]byte, 0, 64), t, o, key)
+}
+
+func appendRowKey(b []byte, t store.Table, o store.Owner, key string) ([]byte, error) {
 	if t == "" {
 		return nil, store.Bad("a row needs a table")
 	}
 	if len(t) > 255 || len(o) > 255 || len(t)+len(o)+len(key) > store.MaxRowKey {
 		return nil, &store.Error{Code: store.CodeTooLarge, Text: "the key of a row is too long"}
 	}
-	return append(ownerPrefix(t, o), key...), nil
+	b = append(append(b, byte(len(t))), t...)
+	b = append(append(b, byte(len(o))), o...)
+	return append(b, key...), nil
 }
 
 // splitRowKey takes a key of the file apart.
@@ -82,30 +88,39 @@ func decodeTableRow(k, row []byte) (store.Row, error) {
 
 // Row implements store.Tables. A row that does not exist is cached too: most users have no settings of their own.
 func (d *directory) Row(t store.Table, o store.Owner, key string) (store.Row, error) {
-	k, err := rowKey(t, o, key)
+	var buf [80]byte // most keys fit: a row in the cache costs no allocation for its key
+	k, err := appendRowKey(buf[:0], t, o, key)
 	if err != nil {
 		return store.Row{}, err
 	}
 	r, age, ok := d.rows.get(string(k))
 	if !ok {
-		err := d.file.view(func(tx *bbolt.Tx) (err error) {
-			row := tx.Bucket(dirRows).Get(k)
-			if row == nil {
-				r = store.Row{Owner: o, Key: key}
-				return nil
-			}
-			r, err = decodeTableRow(k, row)
-			return err
-		})
-		if err != nil {
+		if r, err = d.loadRow(bytes.Clone(k), o, key, age); err != nil {
 			return store.Row{}, err
 		}
-		r.Memo = new(atomic.Pointer[store.Memo])
-		d.rows.put(string(k), r, age)
 	}
 	if r.Expires != 0 && r.Expires <= d.now().UnixMilli() {
 		return store.Row{Owner: o, Key: key}, nil
 	}
+	return r, nil
+}
+
+// loadRow reads a row and puts it into the cache, one that does not exist too.
+func (d *directory) loadRow(k []byte, o store.Owner, key string, age uint64) (r store.Row, err error) {
+	err = d.file.view(func(tx *bbolt.Tx) (err error) {
+		row := tx.Bucket(dirRows).Get(k)
+		if row == nil {
+			r = store.Row{Owner: o, Key: key}
+			return nil
+		}
+		r, err = decodeTableRow(k, row)
+		return err
+	})
+	if err != nil {
+		return store.Row{}, err
+	}
+	r.Memo = new(atomic.Pointer[store.Memo])
+	d.rows.put(string(k), r, age)
 	return r, nil
 }
 

@@ -111,11 +111,10 @@ func read[T any](g *Graph, t store.Table, o store.Owner, key string) (*T, error)
 	if err != nil {
 		return nil, fmt.Errorf("graph: %s: %w", t, err)
 	}
-	if r.Version == 0 {
-		return new(T), nil
-	}
 	v, err := store.Decoded(r, func(b []byte) (v T, err error) {
-		err = json.Unmarshal(b, &v)
+		if b != nil { // else there is no such row, which is remembered like one
+			err = json.Unmarshal(b, &v)
+		}
 		return v, err
 	})
 	if err != nil {
