@@ -24,8 +24,18 @@
 //	serve      one per connection, 1,000 at most a listener: reads   the peer, a fault, Close
 //	write      one per connection                           serve's end
 //	late       one per request whose answer is held back    its time, the connection's end
+//	control    net/http's, 100 connections at most          Close
 //
 // Close waits for all of them.
+//
+// # The control port
+//
+// JSON over HTTP on a loopback address; GET / lists what it can do. Durations are texts such as "1m30s". Errors have a
+// status and {"error": "…"}. It lets in whoever can reach it, so it refuses requests of web pages and of other machines.
+//
+//	curl -X PUT -H 'Content-Type: application/json' -d '{"provider":"apns","token":"…","state":"offline"}' $CONTROL/v1/devices
+//	curl -X POST -H 'Content-Type: application/json' -d '{"provider":"apns","for":"2m"}' $CONTROL/v1/presets/outage
+//	curl $CONTROL/v1/events
 //
 // # Locks
 //

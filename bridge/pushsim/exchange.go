@@ -158,6 +158,9 @@ func (s *Sim) suffer(sv service, a *Attempt, b *blow, now time.Time) deed {
 	refused := silent || status != 0 && status/100 != 2
 	if !refused || b.Deliver {
 		s.reach(sv, a, now)
+	} else {
+		n := noteOf(a)
+		a.Thread, a.Seq = n.thread, n.seq
 	}
 	switch {
 	case silent:

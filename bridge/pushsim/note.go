@@ -20,6 +20,14 @@ type note struct {
 	args                      []string
 }
 
+// noteOf reads an attempt's payload as its receiver does.
+func noteOf(a *Attempt) note {
+	if a.Provider == APNs {
+		return apnsNote(a.Payload)
+	}
+	return dataNote(a.Payload)
+}
+
 // apnsNote reads a payload as iOS does: the system shows what is in aps, the app knows the rest.
 func apnsNote(p map[string]any) note {
 	n := ownNote(p)

@@ -49,6 +49,8 @@ type Phone struct {
 	Device
 	Notifications []Notification `json:"notifications"` // the last that came or changed is last
 	Badge         int            `json:"badge"`
+	// Version is how often anything of the phone or its device has changed.
+	Version uint64 `json:"version"`
 
 	Received int `json:"received"`           // pushes that reached the device
 	Rang     int `json:"rang"`               // with a sound
@@ -156,12 +158,7 @@ const (
 
 // deliver takes a push to its phone, and says in the attempt what that did there.
 func (ps *phones) deliver(a *Attempt, now time.Time) (verdict, time.Time) {
-	p := parcel{id: a.ID, collapse: a.Collapse, expires: a.Expires}
-	if a.Provider == APNs {
-		p.note = apnsNote(a.Payload)
-	} else {
-		p.note = dataNote(a.Payload)
-	}
+	p := parcel{note: noteOf(a), id: a.ID, collapse: a.Collapse, expires: a.Expires}
 	a.Thread, a.Seq = p.thread, p.seq
 	ps.mu.Lock()
 	ph := ps.all[deviceKey{a.Provider, a.Token}]
@@ -174,6 +171,7 @@ func (ps *phones) deliver(a *Attempt, now time.Time) (verdict, time.Time) {
 	}
 	v := ph.judge(a)
 	if v == taken {
+		ph.Version++
 		if ph.State == Offline {
 			a.Effect = ph.hold(p, now)
 		} else {
@@ -408,6 +406,7 @@ func (s *Sim) SetDevice(d Device) error {
 	default:
 		ph = ps.create(d)
 	}
+	ph.Version++
 	if d.State == Online {
 		ps.release(ph, now)
 	}

@@ -27,6 +27,8 @@ type Config struct {
 
 	// Where it listens, host:port; "" is a free port at 127.0.0.1.
 	APNs, APNsSandbox string
+	// Control is where the control port listens: a loopback address alone.
+	Control string
 
 	Seed uint64 // of everything random in faults
 	Keep int    // attempts in the log; 0: 100,000
@@ -48,8 +50,9 @@ type Sim struct {
 	faults  faults
 	phones  phones
 
-	fronts map[string]*front // fixed
-	conns  atomic.Uint64     // how many there were
+	fronts  map[string]*front // fixed
+	control *control          // fixed
+	conns   atomic.Uint64     // how many there were
 
 	ctx    context.Context // the simulator's lifetime
 	cancel context.CancelFunc
@@ -102,7 +105,7 @@ func (s *Sim) open() error {
 			return fmt.Errorf("%s: %w", f.name, err)
 		}
 	}
-	return nil
+	return s.openControl()
 }
 
 // Close ends every connection and waits for everything that runs. It may be called twice.
@@ -114,6 +117,11 @@ func (s *Sim) Close() error {
 			errs = append(errs, err)
 		}
 		f.closeAll()
+	}
+	if s.control != nil {
+		if err := s.control.close(); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	s.wg.Wait()
 	return errors.Join(errs...)
