@@ -91,6 +91,8 @@ var graph = []arrows{
 		"a file that is read again when it changes: keys of every provider, and it knows none"},
 	{"bridge/fcm", []string{"bridge/credential", "bridge/push"}, []string{modFirebase, modGoogle, modOAuth, modHTTP2},
 		"the one place that names Firebase, and of it the messages alone: its package of apps would bring Firestore and Cloud Storage"},
+	{"bridge/webpush", []string{"bridge/credential", "bridge/push", "store"}, []string{modJWT},
+		"the one place where strangers choose whom the server speaks to: the guard and all that passes it are read together"},
 	{"bridge/lane", []string{"bridge/push", "store/graph"}, []string{modPrometheus},
 		"queues, quotas and retries over any provider: it knows pushes, and nothing of why they are sent"},
 	{"bridge/bulk", []string{"bridge/lane", "bridge/push", "store", "store/graph"}, nil,

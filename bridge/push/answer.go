@@ -63,7 +63,6 @@ type Answer struct {
 	Status     int           // of HTTP; 0: no answer
 	Reason     string        // the provider's own word for it, "" if it gave none; never a token
 	RetryAfter time.Duration // how long the provider asks to wait, 0: it does not say
-	Local      bool          // only the server of this one device said so: it tells nothing about others (web push)
 	Since      time.Time     // Gone: when the provider learned of it; zero: it does not say
 	Err        error         // why there is no answer, for the log; no token in it
 }
