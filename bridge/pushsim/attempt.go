@@ -65,6 +65,9 @@ type Attempt struct {
 	Rang   bool   `json:"rang,omitempty"` // with a sound
 	Thread string `json:"thread,omitempty"`
 	Seq    uint64 `json:"seq,omitempty"`
+
+	dry    bool   // the device is asked, and gets nothing
+	answer []byte // the body of the answer, where the service knows it from the request; not in the log
 }
 
 // journal is the log of attempts: the last so many. Who reads it has a position and no queue, so a slow reader costs
@@ -83,10 +86,12 @@ func (j *journal) append(a *Attempt) {
 	j.mu.Lock()
 	j.last++
 	a.N = j.last
+	kept := *a
+	kept.answer = nil
 	if len(j.ring) < j.keep {
-		j.ring = append(j.ring, *a)
+		j.ring = append(j.ring, kept)
 	} else {
-		j.ring[(a.N-1)%uint64(j.keep)] = *a
+		j.ring[(a.N-1)%uint64(j.keep)] = kept
 	}
 	changed := j.changed
 	j.changed = nil

@@ -1,7 +1,6 @@
 package pushsim
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,15 +44,8 @@ type operation struct {
 	serve  func(w http.ResponseWriter, r *http.Request) error
 }
 
-// openControl listens. An address that is not loopback is an error: whoever reaches the port sees every payload.
-func (s *Sim) openControl() error {
-	l, err := net.Listen("tcp", cmp.Or(s.cfg.Control, "127.0.0.1:0"))
-	if err != nil {
-		return fmt.Errorf("control: %w", err)
-	}
-	if !loopback(l.Addr().String()) {
-		return errors.Join(fmt.Errorf("control: %s is not a loopback address", l.Addr()), l.Close())
-	}
+// openControl serves the control port. Its address is loopback: whoever reaches it sees every payload.
+func (s *Sim) openControl(l net.Listener) {
 	c := &control{sim: s, addr: l.Addr()}
 	c.ops = c.operations()
 	mux := http.NewServeMux()
@@ -74,7 +66,6 @@ func (s *Sim) openControl() error {
 			s.log.Error("the control port ended", keyErr, err)
 		}
 	})
-	return nil
 }
 
 // ControlURL is the address of the control port.

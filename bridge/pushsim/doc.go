@@ -8,7 +8,8 @@
 //   - A phone shows what a real one would: see Phone.
 //   - With the same seed and the same order of requests, the same faults happen.
 //
-// What it does not: it keeps nothing on disk, and a restart forgets every phone. It shares no code with the bridge, so
+// What it does not: it keeps no phone and no attempt on disk, and a restart forgets them; a web push subscription is the same
+// after it. It shares no code with the bridge, so
 // that a mistake there is not hidden by the same mistake here.
 //
 // # A provider
@@ -39,6 +40,6 @@
 //
 // # Locks
 //
-// journal.mu, phones.mu, faults.mu and conn.mu are leaves: nobody takes one while holding another, and none is held while
+// journal.mu, phones.mu, faults.mu, conn.mu and those of the services are leaves: nobody takes one while holding another, and none is held while
 // a socket is written or somebody else's function is called.
 package pushsim

@@ -133,7 +133,11 @@ func (s *Sim) reach(sv service, a *Attempt, now time.Time) {
 	if a.Status != 0 {
 		return
 	}
-	v, since := s.phones.deliver(a, now)
+	deliver := s.phones.deliver
+	if a.dry {
+		deliver = s.phones.consult
+	}
+	v, since := deliver(a, now)
 	sv.judge(a, v, since)
 }
 
@@ -166,7 +170,7 @@ func (s *Sim) suffer(sv service, a *Attempt, b *blow, now time.Time) deed {
 	case silent:
 		a.Status, a.Reason = 0, reason
 	case status != 0:
-		a.Status, a.Reason, a.Since = status, reason, time.Time{}
+		a.Status, a.Reason, a.Since, a.answer = status, reason, time.Time{}, nil
 		if status == http.StatusGone {
 			a.Since = now.Add(-b.Since)
 		}

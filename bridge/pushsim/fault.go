@@ -20,7 +20,7 @@ type Fault struct {
 	Sandbox  *bool    `json:"sandbox,omitempty"` // APNs: of one environment only
 	Token    string   `json:"token,omitempty"`
 	Topic    string   `json:"topic,omitempty"`
-	PushType string   `json:"push_type,omitempty"` // alert, background; "oauth" are FCM's requests for an access token
+	PushType string   `json:"push_type,omitempty"` // alert, background; "oauth" are FCM's requests for an access token, which "" leaves alone
 	Priority int      `json:"priority,omitempty"`
 
 	// Of the attempts that are selected so far, these are struck: the Nth alone, or every Every-th, or each with a
@@ -175,7 +175,7 @@ func (f *fault) selects(a *Attempt) bool {
 		(f.Sandbox == nil || *f.Sandbox == a.Sandbox) &&
 		(f.Token == "" || f.Token == a.Token) &&
 		(f.Topic == "" || f.Topic == a.Topic) &&
-		(f.PushType == "" || f.PushType == a.PushType) &&
+		(f.PushType == a.PushType || f.PushType == "" && a.PushType != oauthPush) &&
 		(f.Priority == 0 || f.Priority == a.Priority)
 }
 

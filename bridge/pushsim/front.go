@@ -1,7 +1,6 @@
 package pushsim
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -32,8 +31,9 @@ type front struct {
 	conns map[net.Conn]struct{} // guarded by mu; nil once it is closed
 }
 
-func (s *Sim) openFront(f *front) error {
-	l, err := net.Listen("tcp", cmp.Or(f.addr, "127.0.0.1:0"))
+// openFront listens; nothing is accepted yet.
+func (s *Sim) openFront(f *front, addr string) error {
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,6 @@ func (s *Sim) openFront(f *front) error {
 		f.tls.NextProtos = append(f.tls.NextProtos, "http/1.1")
 	}
 	s.fronts[f.name] = f
-	s.wg.Go(func() { s.accept(f) })
 	return nil
 }
 

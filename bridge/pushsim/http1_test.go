@@ -36,9 +36,10 @@ func (echo) render(a *Attempt) response {
 func TestHTTP1(t *testing.T) {
 	s := startSim(t, Config{})
 	f := &front{name: "echo", provider: FCM, service: echo{}, plain: true}
-	if err := s.openFront(f); err != nil {
+	if err := s.openFront(f, "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
+	s.wg.Go(func() { s.accept(f) })
 	url := s.url("echo")
 	for version, h2 := range map[int]bool{1: false, 2: true} {
 		tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.CA()}, ForceAttemptHTTP2: h2}

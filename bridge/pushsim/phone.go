@@ -42,9 +42,10 @@ type Device struct {
 // is not newer than what it showed of the thread; on APNs the same apns-id again is the same notification, and an
 // extension (mutable-content) keeps it from sounding again. A clear takes away what is shown of its thread.
 //
-// While the phone is offline APNs keeps one notification (the newest), FCM 100 and one per collapse key (more, and it
-// drops all of them), web push 100 and one per topic; what has expired is not delivered any more, and what was to be
-// delivered now or never is not kept.
+// While the phone is offline APNs keeps one notification (the newest), FCM 100 (more, and it drops all of them) with four
+// collapse keys at most, web push 100 and one per topic; what has expired is not delivered any more, and what was to be
+// delivered now or never is not kept. Of collapsible messages FCM delivers 20 at once and then one every three minutes,
+// and holds the newest of each key till then.
 type Phone struct {
 	Device
 	Notifications []Notification `json:"notifications"` // the last that came or changed is last
@@ -128,6 +129,7 @@ type phone struct {
 	Phone
 	held []parcel
 	seen []string            // APNs: the last identifiers of pushes, oldest first
+	pace bucket              // FCM: of collapsible messages
 	last map[string]position // data clients: by thread
 }
 
@@ -172,7 +174,8 @@ func (ps *phones) deliver(a *Attempt, now time.Time) (verdict, time.Time) {
 	v := ph.judge(a)
 	if v == taken {
 		ph.Version++
-		if ph.State == Offline {
+		ps.thaw(ph, now)
+		if ph.State == Offline || a.Provider == FCM && p.collapse != "" && !ph.pace.take(now) {
 			a.Effect = ph.hold(p, now)
 		} else {
 			a.Effect, a.Rang = ps.arrive(ph, p, now)
@@ -185,6 +188,17 @@ func (ps *phones) deliver(a *Attempt, now time.Time) (verdict, time.Time) {
 		close(changed)
 	}
 	return v, since
+}
+
+// consult tells what deliver would, and delivers nothing. A device that is not there is not made.
+func (ps *phones) consult(a *Attempt, _ time.Time) (verdict, time.Time) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ph := ps.all[deviceKey{a.Provider, a.Token}]
+	if ph == nil {
+		return taken, time.Time{}
+	}
+	return ph.judge(a), ph.Since
 }
 
 // judge tells by the state of a device whether a push can go there.
@@ -229,6 +243,9 @@ func (ph *phone) hold(p parcel, now time.Time) Effect {
 		ph.held = ph.held[:0]
 	case p.collapse != "":
 		ph.held = slices.DeleteFunc(ph.held, func(h parcel) bool { return h.collapse == p.collapse })
+		if ph.Provider == FCM {
+			ph.keys()
+		}
 	}
 	if ph.Provider != APNs && len(ph.held) >= maxHeld {
 		if ph.Provider == FCM {
@@ -420,14 +437,16 @@ func (s *Sim) SetDevice(d Device) error {
 
 // Phone is what the device with a token shows; false if nobody has heard of it.
 func (s *Sim) Phone(token string) (Phone, bool) {
+	now := s.now()
 	s.phones.mu.Lock()
 	defer s.phones.mu.Unlock()
-	return s.phones.get(token)
+	return s.phones.get(token, now)
 }
 
-func (ps *phones) get(token string) (Phone, bool) {
+func (ps *phones) get(token string, now time.Time) (Phone, bool) {
 	for _, k := range []deviceKey{{APNs, strings.ToLower(token)}, {FCM, token}, {WebPush, token}} {
 		if ph := ps.all[k]; ph != nil {
+			ps.thaw(ph, now)
 			return ph.copy(), true
 		}
 	}
@@ -443,8 +462,9 @@ func (ph *phone) copy() Phone {
 // WaitPhone returns the phone as soon as f is true of it. The error is that of ctx, or ErrClosed.
 func (s *Sim) WaitPhone(ctx context.Context, token string, f func(Phone) bool) (Phone, error) {
 	for {
+		now := s.now()
 		s.phones.mu.Lock()
-		p, ok := s.phones.get(token)
+		p, ok := s.phones.get(token, now)
 		if s.phones.changed == nil {
 			s.phones.changed = make(chan struct{})
 		}
@@ -465,9 +485,11 @@ func (s *Sim) WaitPhone(ctx context.Context, token string, f func(Phone) bool) (
 
 // Phones are all of them, by provider and token.
 func (s *Sim) Phones() []Phone {
+	now := s.now()
 	s.phones.mu.Lock()
 	out := make([]Phone, 0, len(s.phones.all))
 	for _, ph := range s.phones.all {
+		s.phones.thaw(ph, now)
 		out = append(out, ph.copy())
 	}
 	s.phones.mu.Unlock()

