@@ -111,6 +111,15 @@ func TestWebPush(t *testing.T) {
 	if err != nil || !bytes.Contains(b, []byte(`"p256dh":"`)) || !bytes.Contains(b, []byte(`"auth":"`)) {
 		t.Errorf("%s %v", b, err)
 	}
+	// The control port says the same.
+	res, err = http.Post(s.ControlURL()+"/v1/subscriptions", "application/json", strings.NewReader(`{"token":"bob's laptop/1"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if got, err := io.ReadAll(res.Body); err != nil || res.StatusCode != 201 || strings.TrimSpace(string(got)) != string(b) {
+		t.Errorf("%d %s, want %s; %v", res.StatusCode, got, b, err)
+	}
 	// A message without a payload is one.
 	if res, _ = p.post(sub.Endpoint, nil, "Content-Encoding", ""); res.StatusCode != 201 {
 		t.Error(res.StatusCode)

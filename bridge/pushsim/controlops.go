@@ -20,6 +20,9 @@ func (c *control) operations() []operation {
 		{"GET", "/v1/phones/{token...}", `What a phone shows. With "version" the answer waits (up to "timeout", 30s) until the phone's version is ` +
 			`larger: the next change.`, c.phone},
 
+		{"POST", "/v1/subscriptions", `Subscribes a browser to web push: {"token":"…"}, any name, which is the phone's token from then on. The answer is ` +
+			`what the browser gives to its page: endpoint, and keys.p256dh and keys.auth. The same name has the same subscription.`, c.subscribe},
+
 		{"GET", "/v1/attempts", `The log, oldest first: "after" a number, "limit" (1000), and of one "provider", "token", "status", "effect", "fault".`, c.attempts},
 		{"DELETE", "/v1/attempts", "Empties the log. Numbers go on.", c.forget},
 		{"GET", "/v1/wait", `The first attempt that fits, now or within "timeout" (30s, at most 10m): "after" and the filters of attempts. 408 if there is none.`, c.wait},
@@ -110,6 +113,24 @@ func (c *control) phone(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return reply(w, http.StatusOK, p)
+}
+
+func (c *control) subscribe(w http.ResponseWriter, r *http.Request) error {
+	b, err := body(r)
+	if err != nil {
+		return err
+	}
+	var in struct {
+		Token string `json:"token"`
+	}
+	if err := strictJSON(b, &in); err != nil {
+		return badRequest("no subscription: %v", err)
+	}
+	sub, err := c.sim.Subscribe(in.Token)
+	if err != nil {
+		return err
+	}
+	return reply(w, http.StatusCreated, sub)
 }
 
 // filter is the parameters that select attempts.
