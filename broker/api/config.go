@@ -96,6 +96,8 @@ type Config struct {
 	Phones   *phone.Book  // which account has which phone number; nil: nobody has one
 	Files    *files.Files // nil: this server keeps no files
 
+	Push *Pushes // nil: this server sends no pushes
+
 	CodeSender signup.Sender   // of one-time codes; nil: nobody can sign up by phone number
 	SignUp     signup.Settings // limits and times of signing up and off
 

@@ -22,6 +22,10 @@ type device struct {
 	Echo     bool       `json:"echo" doc:"The device gets its own messages back."`
 	Online   bool       `json:"online"`
 	This     bool       `json:"this,omitempty" doc:"The asking device."`
+
+	Push       *devicePush `json:"push,omitempty" doc:"How it is woken while it is away; absent: not at all."`
+	Notifies   bool        `json:"notifies,omitempty" doc:"It tells its user by itself of what it gets in the background."`
+	Background bool        `json:"background,omitempty" doc:"It is connected, and its app in the background."`
 }
 
 type devicesOut struct {
@@ -38,8 +42,12 @@ func (a *API) devicesOf(u store.AccountID, this store.DeviceID) (*devicesOut, er
 		return nil, fmt.Errorf("api: devices: %w", err)
 	}
 	out := &devicesOut{Devices: make([]device, 0, len(list))}
+	pushes, err := a.pushesOf(u)
+	if err != nil {
+		return nil, err
+	}
 	for _, d := range list {
-		shown, err := a.device(d, this)
+		shown, err := a.device(d, this, pushes[d.ID])
 		if err != nil {
 			return nil, err
 		}
@@ -48,13 +56,16 @@ func (a *API) devicesOf(u store.AccountID, this store.DeviceID) (*devicesOut, er
 	return out, nil
 }
 
-func (a *API) device(d store.Device, this store.DeviceID) (device, error) {
+func (a *API) device(d store.Device, this store.DeviceID, pushes *devicePush) (device, error) {
 	more, err := a.graph.Device(d.Account, d.ID)
 	if err != nil {
 		return device{}, fmt.Errorf("api: device: %w", err)
 	}
 	out := device{ID: d.ID.String(), ClientID: d.ClientID, Label: d.Label, Platform: string(more.Platform), Created: at(d.Created),
-		Echo: !d.NoEcho, Online: a.broker.Online(d.Account, d.ID), This: d.ID == this}
+		Echo: !d.NoEcho, Online: a.broker.Online(d.Account, d.ID), This: d.ID == this, Push: pushes, Notifies: more.Notifies}
+	if out.Online {
+		_, _, out.Background = a.broker.Link(d.Account, d.ID)
+	}
 	seen := d.LastSeen
 	if out.Online {
 		seen = a.now().UnixMilli()
@@ -72,6 +83,9 @@ type deviceSetIn struct {
 	Label    *string `json:"label,omitempty"`
 	Platform *string `json:"platform,omitempty" doc:"android, ios, windows, macos, linux, web or other; empty: not said."`
 	Echo     *bool   `json:"echo,omitempty" doc:"Whether the device gets its own messages back; from its next connection on."`
+	Notifies *bool   `json:"notifies,omitempty" doc:"Whether the device tells its user by itself of what it gets while its app is in the background. Then it gets no push for what it acknowledges there."`
+	// Background is of the connection, not of the device.
+	Background *bool `json:"background,omitempty" doc:"The asking device's own: whether its app is in the background now, where its user does not look at it. Forgotten with the connection; 409 without one."`
 }
 
 type deviceOut struct {
@@ -113,6 +127,12 @@ func (a *API) deviceSet(ctx context.Context, c *caller, in *deviceSetIn) (*devic
 	if err != nil {
 		return nil, err
 	}
+	if in.Background != nil && d.ID != c.id.Device {
+		return nil, store.Bad("background is said by the device itself")
+	}
+	if err := checkPlatform(in.Platform); err != nil {
+		return nil, err
+	}
 	if in.Label != nil {
 		if d.Label, err = words("label", *in.Label, a.limits().Label, 4*a.limits().Label); err != nil {
 			return nil, err
@@ -121,19 +141,44 @@ func (a *API) deviceSet(ctx context.Context, c *caller, in *deviceSetIn) (*devic
 	if in.Echo != nil {
 		d.NoEcho = !*in.Echo
 	}
-	if err := checkPlatform(in.Platform); err != nil {
-		return nil, err
+	if in.Background != nil && !a.broker.SetBackground(d.Account, d.ID, *in.Background) {
+		return nil, conflict("background is of a connection, and the device has none")
 	}
-	if err := a.store.PutDevice(ctx, d, a.limits().Devices); err != nil {
-		return nil, fmt.Errorf("api: put device: %w", err)
-	}
-	if in.Platform != nil {
-		if err := a.graph.SetDevice(ctx, d.Account, d.ID, graph.Device{Platform: graph.Platform(*in.Platform)}); err != nil {
-			return nil, fmt.Errorf("api: set device: %w", err)
+	if in.Label != nil || in.Echo != nil {
+		if err := a.store.PutDevice(ctx, d, a.limits().Devices); err != nil {
+			return nil, fmt.Errorf("api: put device: %w", err)
 		}
 	}
-	shown, err := a.device(d, c.id.Device)
+	if in.Platform != nil || in.Notifies != nil {
+		if err := a.setMore(ctx, d, in); err != nil {
+			return nil, err
+		}
+	}
+	pushes, err := a.pushesOf(d.Account)
+	if err != nil {
+		return nil, err
+	}
+	shown, err := a.device(d, c.id.Device, pushes[d.ID])
 	return &deviceOut{shown}, err
+}
+
+// setMore changes what a device says about itself. The caller has the account's turn.
+func (a *API) setMore(ctx context.Context, d store.Device, in *deviceSetIn) error {
+	more, err := a.graph.Device(d.Account, d.ID)
+	if err != nil {
+		return fmt.Errorf("api: device: %w", err)
+	}
+	next := *more
+	if in.Platform != nil {
+		next.Platform = graph.Platform(*in.Platform)
+	}
+	if in.Notifies != nil {
+		next.Notifies = *in.Notifies
+	}
+	if err := a.graph.SetDevice(ctx, d.Account, d.ID, next); err != nil {
+		return fmt.Errorf("api: set device: %w", err)
+	}
+	return nil
 }
 
 func checkPlatform(p *string) error {
@@ -176,13 +221,16 @@ func (a *API) removeDevice(ctx context.Context, u store.AccountID, id string) er
 	return a.endDevice(ctx, d)
 }
 
-// forgetDevice removes a device and its tokens. The caller has the account's turn.
+// forgetDevice removes a device, its tokens, and where it is woken. The caller has the account's turn.
 func (a *API) forgetDevice(ctx context.Context, d store.Device) error {
 	if err := a.store.RemoveDevice(ctx, d.Account, d.ID); err != nil && store.CodeOf(err) != store.CodeNotFound {
 		return fmt.Errorf("api: remove device: %w", err)
 	}
 	if err := a.graph.SetDevice(ctx, d.Account, d.ID, graph.Device{}); err != nil {
 		return fmt.Errorf("api: set device: %w", err)
+	}
+	if _, err := a.graph.Unregister(ctx, d.Account, d.ID, nil); err != nil {
+		return fmt.Errorf("api: unregister: %w", err)
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/hwangso/hwangso/broker/signup"
 	"github.com/hwangso/hwangso/hooks/phone"
 	"github.com/hwangso/hwangso/store"
+	"github.com/hwangso/hwangso/store/graph"
 )
 
 // proofOf asks for a code that proves that it is the owner who removes the account.
@@ -68,6 +69,13 @@ func TestErase(t *testing.T) {
 	}
 	c.as("alicewonderland", 200, "room.leave", obj{"room": "two"})
 
+	const pushToken = "push-token-of-her-phone"
+	for device := range store.DeviceID(2) {
+		if _, err := c.api.graph.Register(t.Context(), id, graph.Registration{Device: device + 1, Provider: graph.FCM, Token: pushToken + fmt.Sprint(device)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+
 	want(t, "without proof", c.as("alicewonderland", 403, "erase", nil)["error"], "proof")
 	want(t, "nobody's proof", c.as("bob", 403, "erase", nil)["error"], "no_proof")
 	want(t, "nothing to cancel", c.as("alicewonderland", 404, "erase.cancel", nil)["code"], 404.0)
@@ -117,13 +125,16 @@ func TestErase(t *testing.T) {
 	if len(members) != 1 || members[0].(obj)["role"] != "owner" {
 		t.Errorf("the room's members: %v", members)
 	}
+	if rows, err := c.store.AllRows("service.pushtoken", "", "", 0); err != nil || len(rows) != 0 {
+		t.Errorf("%d tokens are left, %v", len(rows), err)
+	}
 	c.api.signup.Work(t.Context()) // nothing is left to do
 
 	// After the compaction, which Work has done, no file holds what was hers, in clear or hashed.
 	c.stop()
 	hash := c.key.Hash(n)
 	for what, text := range map[string]string{"name": "alicewonderland", "display": "Alice in Wonderland", "status": "curiouser", "nickname": "Queen-of-Hearts",
-		"number": "1012345678", "hash": string(hash[:]), "message": "off with their heads", "token": token} {
+		"number": "1012345678", "hash": string(hash[:]), "message": "off with their heads", "token": token, "push token": pushToken} {
 		err := filepath.WalkDir(c.dir, func(name string, d os.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() {
 				return err

@@ -183,10 +183,10 @@ func (p *patientWriter) Write(b []byte) (int, error) {
 const exportReadme = `This is what the server keeps of your account, as you see it. Every file but this one holds one JSON object a line.
 
 profile.jsonl        your profile, and when your account was made
-settings.jsonl       your settings, quiet hours and muted conversations
+settings.jsonl       your settings, quiet hours, muted conversations and those with a preview of their own
 friends.jsonl        whom you have as friends, by identifier
 blocked.jsonl        whom you block, by identifier
-devices.jsonl        your devices
+devices.jsonl        your devices, and who carries pushes to them since when, without the secret address
 tokens.jsonl         what opens your account, without the secrets
 conversations.jsonl  your conversations, also those that you have left or hidden
 requests.jsonl       messages of people who wait for your answer
@@ -305,6 +305,15 @@ func (e *exporter) settings() error {
 	}
 	for _, m := range mutes.Mutes {
 		if err := e.line(m); err != nil {
+			return err
+		}
+	}
+	previews, err := e.a.previewList(e.ctx, e.c, nil)
+	if err != nil {
+		return err
+	}
+	for _, p := range previews.Previews {
+		if err := e.line(p); err != nil {
 			return err
 		}
 	}

@@ -68,13 +68,18 @@ func (a *API) muteSet(ctx context.Context, c *caller, in *muteSetIn) (*muteSetOu
 		return nil, fmt.Errorf("api: mute: %w", err)
 	}
 	if changed {
-		n := view.Notice{What: view.NoticeMute, Room: info.Key.Name}
-		if info.Key.Kind == store.LogPair {
-			n.Who = info.Key.Peer(c.account.ID)
-		}
-		a.notify(ctx, c.account.ID, n, "")
+		a.notify(ctx, c.account.ID, noticeOf(view.NoticeMute, info, c.account.ID), "")
 	}
 	return &muteSetOut{changed, shownMute(m)}, nil
+}
+
+// noticeOf is a notice about a conversation of a user.
+func noticeOf(what string, info store.LogInfo, u store.AccountID) view.Notice {
+	n := view.Notice{What: what, Room: info.Key.Name}
+	if info.Key.Kind == store.LogPair {
+		n.Who = info.Key.Peer(u)
+	}
+	return n
 }
 
 type muted struct {
@@ -93,30 +98,38 @@ func (a *API) muteList(_ context.Context, c *caller, _ *none) (*muteListOut, err
 	}
 	out := &muteListOut{Mutes: make([]muted, 0, len(all))}
 	for log, m := range all {
-		info, err := a.store.Info(log)
-		if store.CodeOf(err) == store.CodeNotFound {
-			continue
-		}
+		c, ok, err := a.conversationOf(c.account.ID, log)
 		if err != nil {
-			return nil, fmt.Errorf("api: info: %w", err)
+			return nil, err
 		}
-		row := muted{Mute: *shownMute(&m)}
-		switch {
-		case info.Members.Role(c.account.ID) == store.RoleNone:
-			continue // it has left
-		case info.Key.Kind == store.LogRoom:
-			row.Room = info.Key.Name
-		default:
-			if row.User = a.broker.Name(info.Key.Peer(c.account.ID)); row.User == "" {
-				continue // gone
-			}
+		if ok {
+			out.Mutes = append(out.Mutes, muted{c, *shownMute(&m)})
 		}
-		out.Mutes = append(out.Mutes, row)
 	}
 	slices.SortFunc(out.Mutes, func(x, y muted) int {
 		return strings.Compare(x.Room+"/"+x.User, y.Room+"/"+y.User)
 	})
 	return out, nil
+}
+
+// conversationOf names a conversation of a user; ok is false where it has left, or nobody is left.
+func (a *API) conversationOf(u store.AccountID, log store.LogID) (c Conversation, ok bool, err error) {
+	info, err := a.store.Info(log)
+	if store.CodeOf(err) == store.CodeNotFound {
+		return c, false, nil
+	}
+	if err != nil {
+		return c, false, fmt.Errorf("api: info: %w", err)
+	}
+	switch {
+	case info.Members.Role(u) == store.RoleNone:
+		return c, false, nil
+	case info.Key.Kind == store.LogRoom:
+		c.Room = info.Key.Name
+	default:
+		c.User = a.broker.Name(info.Key.Peer(u))
+	}
+	return c, c.Room != "" || c.User != "", nil
 }
 
 type quietSetIn struct {

@@ -124,6 +124,8 @@ func settingsOperations() []operation {
 		changing(op("settings.set", "Change settings", "Settings that are absent stay as they are. The other devices get a notice. Whoever was answered before strangers were shut out (closed) has to be answered again.", (*API).settingsSet)),
 		changing(op("mute.set", "Mute a conversation", "It does not ring until a time, or for ever. Messages arrive and are counted as before. The other devices get a notice.", (*API).muteSet)),
 		op("mute.list", "List muted conversations", "Those whose mute has not ended.", (*API).muteList),
+		changing(op("preview.set", "Choose what pushes show of a conversation", "Of this one, instead of what is set for all. The other devices get a notice.", (*API).previewSet)),
+		op("preview.list", "List conversations with a preview of their own", "Those for which preview.set has chosen something.", (*API).previewList),
 		changing(op("quiet.set", "Set the quiet hours", "The hours in which nothing rings, on the clock of a time zone. The other devices get a notice.", (*API).quietSet)),
 		op("quiet.get", "Read the quiet hours", "And whether it is quiet now.", (*API).quietGet),
 	}

@@ -296,6 +296,10 @@ func (h signUpHost) Files(ctx context.Context, u store.AccountID) error {
 	return h.a.cfg.Files.Erase(ctx, u)
 }
 
+func (h signUpHost) Pushes(ctx context.Context, u store.AccountID) error {
+	return h.a.graph.ForgetPushes(ctx, u)
+}
+
 func (h signUpHost) Change(ctx context.Context, u store.AccountID, change func(*store.Account) error) (store.Account, error) {
 	return h.a.changeAccount(ctx, u, change)
 }

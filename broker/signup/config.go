@@ -32,6 +32,8 @@ type Host interface {
 	Leave(ctx context.Context, a store.AccountID) error
 	// Files removes an account's files, wherever they are shown. It can be repeated.
 	Files(ctx context.Context, a store.AccountID) error
+	// Pushes removes where an account's devices are woken. It can be repeated.
+	Pushes(ctx context.Context, a store.AccountID) error
 	// Change changes an account's row, one change after the other.
 	Change(ctx context.Context, a store.AccountID, change func(*store.Account) error) (store.Account, error)
 	// Numbered is called after an account got a number, its first or another, perhaps more than once.

@@ -118,6 +118,7 @@ func (s *Service) erase(ctx context.Context, a store.AccountID) error {
 		{"number", func() error { return s.book.Release(ctx, a) }},
 		{"rooms", func() error { return s.host.Leave(ctx, a) }},
 		{"files", func() error { return s.host.Files(ctx, a) }},
+		{"pushes", func() error { return s.host.Pushes(ctx, a) }},
 		{"compaction", func() error { return s.wantCompact(ctx) }},
 		{"account", func() error { return s.store.EraseAccount(ctx, a) }},
 	} {

@@ -30,6 +30,8 @@ func Platforms() []Platform {
 // Device is what a device says about itself beyond store.Device. The zero value is nothing.
 type Device struct {
 	Platform Platform `json:"platform,omitempty"` // "": it did not say
+	// Notifies: the device tells its user by itself of what it acknowledges in the background, so that needs no push.
+	Notifies bool `json:"notifies,omitempty"`
 }
 
 // Device is what a device has said about itself.
