@@ -45,6 +45,7 @@ const (
 	modMinio      = "github.com/minio/minio-go/v7"
 	modImage      = "golang.org/x/image"
 	modCrypto     = "golang.org/x/crypto"
+	modAPNs       = "github.com/sideshow/apns2"
 	modUniseg     = "github.com/rivo/uniseg"
 	modFirebase   = "firebase.google.com/go/v4/messaging"
 	modGoogle     = "google.golang.org/api/option"
@@ -93,6 +94,8 @@ var graph = []arrows{
 		"the one place that names Firebase, and of it the messages alone: its package of apps would bring Firestore and Cloud Storage"},
 	{"bridge/webpush", []string{"bridge/credential", "bridge/push", "store"}, []string{modJWT},
 		"the one place where strangers choose whom the server speaks to: the guard and all that passes it are read together"},
+	{"bridge/apns", []string{"bridge/credential", "bridge/push"}, []string{modAPNs, modHTTP2},
+		"Apple's protocol, and the one place that names its library: another road to Apple replaces this package alone"},
 	{"bridge/lane", []string{"bridge/push", "store/graph"}, []string{modPrometheus},
 		"queues, quotas and retries over any provider: it knows pushes, and nothing of why they are sent"},
 	{"bridge/bulk", []string{"bridge/lane", "bridge/push", "store", "store/graph"}, nil,
