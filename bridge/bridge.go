@@ -28,6 +28,8 @@ type Bridge struct {
 	live   Live
 	log    *slog.Logger
 	now    func() time.Time
+
+	unreads badges
 }
 
 func (c *Config) setDefaults() {

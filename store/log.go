@@ -184,6 +184,9 @@ type Log interface {
 	// Standing returns the read marks of a log's active members.
 	Standing(log LogID) (Marks, error)
 
+	// MarkOf is Standing(log).Of(a), for who asks about one user. Cheap: it is asked per message and receiver.
+	MarkOf(log LogID, a AccountID) (Seq, error)
+
 	// LogsOf returns the logs the user is or was a member of, by LogID, at most max after the given one (0 from the
 	// start; max 0: 1,000). A pair is a log of a user only from its ChangeOpen or ChangeAccept on, if it was not opened
 	// with it.

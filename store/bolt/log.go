@@ -233,6 +233,28 @@ func (l *logs) Standing(id store.LogID) (store.Marks, error) {
 	}), nil
 }
 
+// MarkOf implements store.Log.
+func (l *logs) MarkOf(id store.LogID, a store.AccountID) (store.Seq, error) {
+	st, err := l.states.pin(id)
+	if err != nil {
+		return 0, err
+	}
+	defer st.unpin()
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if k := st.key; k.Kind == store.LogPair && k.A != k.B {
+		if a != k.A && a != k.B {
+			return 0, nil
+		}
+	} else if st.members.Role(a) == store.RoleNone {
+		return 0, nil
+	}
+	if i, ok := st.findMark(a); ok {
+		return st.marks[i].seq, nil
+	}
+	return 0, nil
+}
+
 const (
 	refsDefault = 1000
 	refsStep    = 200 // logs read in one transaction

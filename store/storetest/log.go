@@ -319,6 +319,8 @@ func testLogRefusals(t *testing.T, l *logCase) {
 	wantCode(t, err, store.CodeNotFound)
 	_, err = l.Standing(999)
 	wantCode(t, err, store.CodeNotFound)
+	_, err = l.MarkOf(999, l.a)
+	wantCode(t, err, store.CodeNotFound)
 	_, err = l.SetMark(store.Mark{Log: 999, Account: l.a, Seq: 1}).Result()
 	wantCode(t, err, store.CodeNotFound)
 }

@@ -290,6 +290,17 @@ func (r *logRun) compareLog(log store.LogID, m *logModel) {
 			r.t.Fatalf("log %v: mark of %d is %d, not %d", log, a, marks.Of(a), m.marks[a])
 		}
 	}
+	r.compareMarks(log, marks)
+}
+
+// compareMarks sees that one user's mark is the same as among all, whether it is a member or not.
+func (c *logCase) compareMarks(log store.LogID, marks store.Marks) {
+	c.t.Helper()
+	for _, a := range []store.AccountID{c.a, c.b, c.c, c.d, 0} {
+		if got, err := c.MarkOf(log, a); err != nil || got != marks.Of(a) {
+			c.t.Fatalf("log %v: mark of %d alone is %d, not %d (%v)", log, a, got, marks.Of(a), err)
+		}
+	}
 }
 
 func (r *logRun) compare() {

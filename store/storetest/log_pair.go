@@ -136,6 +136,7 @@ func testRequestAccepted(t *testing.T, l *logCase) {
 		}
 		marks, err := l.Standing(log)
 		noError(t, err)
+		l.compareMarks(log, marks)
 		wantEqual(t, marks.Steps(), []store.Step{{Seq: 0, Members: 2}, {Seq: 7}})
 		if marks.Unread(7, l.a) != 1 {
 			t.Fatalf("unread by %d", marks.Unread(7, l.a))
