@@ -1,7 +1,10 @@
 package bridge
 
 import (
+	"context"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hwangso/hwangso/hooks"
@@ -21,15 +24,115 @@ const (
 
 // Bridge decides who is woken. It may be used from any goroutine.
 type Bridge struct {
-	cfg    Config
-	store  store.Store
-	access *hooks.Access
-	graph  *graph.Graph
-	live   Live
-	log    *slog.Logger
-	now    func() time.Time
+	// Fixed.
+	cfg     Config
+	store   store.Store
+	access  *hooks.Access
+	graph   *graph.Graph
+	live    Live
+	log     *slog.Logger
+	now     func() time.Time
+	judge   judge
+	lanes   map[graph.PushProvider]carrier
+	limits  limits
+	apart   int64 // how long a mark of news lasts, milliseconds
+	metrics *metrics
 
+	// Each guards itself.
+	table   *table
+	ledger  *ledger
+	soon    soon
+	hints   *hints
+	caps    *caps
+	audit   audit
 	unreads badges
+	queue   *queue
+	crowd   *crowd
+
+	read    atomic.Uint64 // the position up to which entries were read
+	rowsDue atomic.Int64
+	filling atomic.Bool
+	stirred chan struct{} // something may be due
+	ready   chan struct{} // closed when the rows were read for the first time
+
+	placed store.Position // owned by watch: the position that was given to the store
+	filled bool           // owned by fill
+
+	life    context.Context // of decisions and rows; it ends when Close has waited for them
+	end     context.CancelFunc
+	stop    context.CancelFunc // ends reading and looking at what is due
+	closing atomic.Bool
+	closed  sync.Once
+	readers sync.WaitGroup // who reads, walks and looks at what is due
+	workers sync.WaitGroup
+	err     error // of Close
+}
+
+// limits bound what is in memory.
+type limits struct {
+	rings int // with more of them the reader waits
+	hints int // rows of which it is known when they are due; the others are found by reading the rows
+}
+
+var defaultLimits = limits{rings: 1 << 18, hints: 100_000}
+
+// start makes a bridge out of its parts and starts it.
+func start(cfg Config, of func(*Bridge) judge, lanes map[graph.PushProvider]carrier, l limits) (*Bridge, error) {
+	b := &Bridge{
+		cfg: cfg, store: cfg.Store, access: cfg.Access, graph: cfg.Access.Relations(), live: cfg.Live, log: cfg.Logger, now: cfg.Now,
+		lanes: lanes, limits: l, apart: max(1, cfg.Grace.Milliseconds()/4),
+		table: newTable(), hints: newHints(l.hints), caps: newCaps(cfg.PerMin), audit: audit{max: auditSize}, queue: newQueue(),
+		stirred: make(chan struct{}, 1), ready: make(chan struct{}),
+	}
+	b.crowd = newCrowd(b)
+	b.judge = of(b)
+	b.life, b.end = context.WithCancel(context.Background())
+	at, err := b.begin(b.life)
+	if err != nil {
+		return nil, err
+	}
+	b.ledger, b.placed = newLedger(at), at
+	b.read.Store(uint64(at))
+	if b.metrics, err = newMetrics(b); err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	b.stop = stop
+	for range workers {
+		b.workers.Go(b.work)
+	}
+	for range crowdWalks {
+		b.readers.Go(func() { b.crowd.run(ctx) })
+	}
+	b.readers.Go(func() { b.watch(ctx) })
+	b.readers.Go(func() {
+		select { // what waits is known before what is new
+		case <-b.ready:
+			b.follow(ctx, at)
+		case <-ctx.Done():
+		}
+	})
+	return b, nil
+}
+
+// Close stops reading, waits for the pushes in flight and makes durable what became of them. What is in memory alone is
+// read from the journal again by the next bridge. It is safe twice, and reports the first error of a lane.
+func (b *Bridge) Close() error {
+	b.closed.Do(func() {
+		b.closing.Store(true)
+		b.stop()
+		b.readers.Wait()
+		for _, l := range b.lanes {
+			if err := l.Close(); err != nil && b.err == nil {
+				b.err = err
+			}
+		}
+		b.queue.close()
+		b.workers.Wait()
+		b.place()
+		b.end()
+	})
+	return b.err
 }
 
 func (c *Config) setDefaults() {
