@@ -94,7 +94,7 @@ var graph = []arrows{
 		"the one place that names Firebase, and of it the messages alone: its package of apps would bring Firestore and Cloud Storage"},
 	{"bridge/webpush", []string{"bridge/credential", "bridge/push", "store"}, []string{modJWT},
 		"the one place where strangers choose whom the server speaks to: the guard and all that passes it are read together"},
-	{"bridge/apns", []string{"bridge/credential", "bridge/push"}, []string{modAPNs, modHTTP2},
+	{"bridge/apns", []string{"bridge/credential", "bridge/push", "store/graph"}, []string{modAPNs, modHTTP2},
 		"Apple's protocol, and the one place that names its library: another road to Apple replaces this package alone"},
 	{"bridge/lane", []string{"bridge/push", "store/graph"}, []string{modPrometheus},
 		"queues, quotas and retries over any provider: it knows pushes, and nothing of why they are sent"},
@@ -139,8 +139,8 @@ var graph = []arrows{
 }
 
 // Tests may import whatever their package may, the package itself, and these: real files are cheap, and a fault is
-// injected below them. They may speak to a server with any library that go.mod lists, but for one: see below.
-var forTests = []string{"store", "store/bolt", "store/graph", "store/journal", "store/journal/faultfs", "store/storetest"}
+// injected below them, or at the other end of a wire. They may speak to a server with any library that go.mod lists, but for one: see below.
+var forTests = []string{"bridge/pushsim", "store", "store/bolt", "store/graph", "store/journal", "store/journal/faultfs", "store/storetest"}
 
 // The end-to-end tests run the whole program.
 var wholeProgram = []string{".", "broker/cmd"}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hwangso/hwangso/bridge/credential"
 	"github.com/hwangso/hwangso/bridge/push"
+	"github.com/hwangso/hwangso/store/graph"
 )
 
 // attempt is how long a Send takes at most, whatever its context says.
@@ -70,6 +71,14 @@ func (c *Client) CheckApp(app string) error {
 		return errors.New("apns: the app is no bundle identifier such as com.example.app")
 	}
 	return fmt.Errorf("apns: pushes do not go to the app %s, only to %s", app, strings.Join(c.topics, ", "))
+}
+
+// Check tells what is wrong with a registration, nil if pushes can go there. The error does not have the token in it.
+func (c *Client) Check(r *graph.Registration) error {
+	if err := CheckToken(r.Token); err != nil {
+		return err
+	}
+	return c.CheckApp(r.App)
 }
 
 // Send makes one attempt: see push.Provider. What cannot be sent at all, because of the token, the app or the size, is

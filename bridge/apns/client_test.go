@@ -11,6 +11,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/hwangso/hwangso/bridge/push"
+	"github.com/hwangso/hwangso/store/graph"
 )
 
 // TestSend sees every header and the payload as they arrive.
@@ -340,6 +341,12 @@ func TestConfigValidate(t *testing.T) {
 		if err := client.CheckApp(app); (err == nil) != fine {
 			t.Errorf("app %q: %v", app, err)
 		}
+		if err := client.Check(&graph.Registration{Token: testToken, App: app}); (err == nil) != fine {
+			t.Errorf("a registration of app %q: %v", app, err)
+		}
+	}
+	if err := client.Check(&graph.Registration{Token: "x"}); err == nil {
+		t.Error("a registration with half a token is taken")
 	}
 }
 

@@ -165,14 +165,18 @@ func TestHung(t *testing.T) {
 // TestBurst sends 1,000 pushes at once to a server that allows one stream until it has seen a push, and then 1,000: all of
 // them go over one connection, and none is refused. Without the wait for the first answer 99 would be.
 func TestBurst(t *testing.T) {
-	var raised bool
-	s := &server{limit: 1, handle: func(p *peer, r *request) {
-		if !raised {
-			raised = true
-			p.allow(1000)
+	s := &server{limit: 1, late: true}
+	s.handle = func(p *peer, r *request) {
+		if r.nth > 1 {
+			ok(p, r)
+			return
 		}
-		ok(p, r)
-	}}
+		s.wg.Go(func() {
+			time.Sleep(50 * time.Millisecond) // the way to Apple and back: nothing else may come meanwhile
+			p.allow(1000)
+			ok(p, r)
+		})
+	}
 	c := open(t, testConfig(t, listen(t, s)))
 	burst(t, c, 1000)
 	list := s.connections()

@@ -162,14 +162,18 @@ func TestToken(t *testing.T) {
 		t.Errorf("two tokens within 2 minutes, %v", err)
 	}
 
-	// A clock that is put back makes a token of now, in time.
-	if back, _, err := b.token(now.Add(-2 * time.Hour)); err != nil || back != two {
-		t.Errorf("a token at once after the clock moved, %v", err)
-	}
-	b.minted = now.Add(-3 * time.Hour) // 20 minutes have passed since, on the clock that does not jump
-	back, _, err := b.token(now.Add(-2 * time.Hour))
-	if err != nil || back == two {
-		t.Errorf("a token of the future, %v", err)
+	// A clock that is put right, by hours in either direction, makes a token of the time there is at once, and by a
+	// minute none.
+	for _, jump := range []time.Duration{-2 * time.Hour, 50 * 365 * 24 * time.Hour, -30 * 365 * 24 * time.Hour} {
+		now = now.Add(jump)
+		before := b.bearer
+		after, _, err := b.token(now)
+		if err != nil || after == before {
+			t.Errorf("the clock moved by %v and the token stays, %v", jump, err)
+		}
+		if same, _, err := b.token(now.Add(-time.Minute)); err != nil || same != after {
+			t.Errorf("the clock moved by a minute and the token does not stay, %v", err)
+		}
 	}
 }
 

@@ -35,6 +35,7 @@ import (
 type server struct {
 	handle func(*peer, *request)
 	limit  uint32 // streams at once on a new connection; 0: 1,000
+	late   bool   // says so only when the first request has come
 
 	mu    sync.Mutex
 	conns []*peer
@@ -113,7 +114,9 @@ func (s *server) serve(nc net.Conn) {
 	s.conns = append(s.conns, p)
 	p.nth = len(s.conns)
 	s.mu.Unlock()
-	p.settings()
+	if !s.late {
+		p.settings()
+	}
 	open := make(map[uint32]*request)
 	requests := 0
 	for {
@@ -140,7 +143,9 @@ func (s *server) serve(nc net.Conn) {
 			if !p.begin(f.StreamID) {
 				continue
 			}
-			requests++
+			if requests++; requests == 1 && s.late {
+				p.settings()
+			}
 			r := &request{stream: f.StreamID, headers: make(map[string]string), nth: requests}
 			for _, h := range f.Fields {
 				r.headers[h.Name] = h.Value

@@ -18,12 +18,16 @@ import (
 const (
 	renewAfter = 30 * time.Minute // a token is used so long
 	renewEvery = 20 * time.Minute // and made so often, at most
+	tokenAge   = time.Hour
+	skew       = 5 * time.Minute // a token of the future is refused
 )
 
 // signer has one key and its provider token. It may be used from any goroutine.
 //
 // A token is issued at a full or half hour and signed without randomness (RFC 6979), so every process with the same key
-// makes the same one: for Apple it does not change when one is started again or a second one runs.
+// makes the same one: for Apple it does not change when one is started again or a second one runs. Only a clock that was
+// put right, such as that of a board without a battery once it has reached a time server, lets it be made anew at once: the
+// one before was never valid.
 type signer struct {
 	id, team string
 	key      *ecdsa.PrivateKey
@@ -43,7 +47,8 @@ func (s *signer) token(now time.Time) (bearer string, minted time.Time, err erro
 	defer s.mu.Unlock()
 	if s.bearer != "" {
 		age := now.Sub(s.issued)
-		if fresh := age >= 0 && age < renewAfter && !s.stale; fresh || now.Sub(s.minted) < renewEvery {
+		fresh := age >= 0 && age < renewAfter && !s.stale
+		if fresh || now.Sub(s.minted) < renewEvery && age > -skew && age < tokenAge {
 			return s.bearer, s.minted, nil
 		}
 	}
@@ -55,7 +60,7 @@ func (s *signer) token(now time.Time) (bearer string, minted time.Time, err erro
 	if err != nil {
 		return "", time.Time{}, fmt.Errorf("apns: provider token: %w", err)
 	}
-	s.bearer, s.issued, s.minted, s.stale = bearer, issued, now, false
+	s.bearer, s.issued, s.minted, s.stale = bearer, issued.Round(0), now, false // issued: without the monotonic clock
 	return s.bearer, s.minted, nil
 }
 
