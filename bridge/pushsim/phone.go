@@ -96,7 +96,7 @@ func (c Count) Duplicate() bool { return c.Shown > 1 || c.Rang > 1 }
 // What is kept at most.
 const (
 	maxPhones        = 1_000_000 // more: 503
-	maxNotifications = 1_000     // of a phone; the oldest goes
+	maxNotifications = 200       // of a phone; the oldest goes
 	maxHeld          = 100       // FCM and web push, of a phone
 	maxSeen          = 1_000     // identifiers of APNs that a phone remembers
 	maxCounts        = 2_000_000 // more: Counts says nothing of the rest
@@ -128,7 +128,7 @@ type counted struct {
 type phone struct {
 	Phone
 	held []parcel
-	seen []string            // APNs: the last identifiers of pushes, oldest first
+	seen [2]map[string]bool  // APNs: the last identifiers of pushes; when the first is full it becomes the second
 	pace bucket              // FCM: of collapsible messages
 	last map[string]position // data clients: by thread
 }
@@ -322,13 +322,7 @@ func (ph *phone) identifier(p parcel) string {
 
 // show does what the system and the app of a phone do with a push.
 func (ph *phone) show(p parcel, now time.Time) (e Effect, rang bool) {
-	repeated := ph.Provider == APNs && slices.Contains(ph.seen, p.id)
-	if ph.Provider == APNs && !repeated {
-		if len(ph.seen) >= maxSeen {
-			ph.seen = slices.Delete(ph.seen, 0, maxSeen/2)
-		}
-		ph.seen = append(ph.seen, p.id)
-	}
+	repeated := ph.Provider == APNs && ph.again(p.id)
 	if p.badge != nil {
 		ph.Badge = *p.badge
 	}
@@ -357,6 +351,18 @@ func (ph *phone) show(p parcel, now time.Time) (e Effect, rang bool) {
 	}
 	ph.Notifications = append(ph.Notifications, n)
 	return e, p.sound
+}
+
+// again tells whether a push with this identifier came before, and remembers it.
+func (ph *phone) again(id string) bool {
+	if ph.seen[0][id] || ph.seen[1][id] {
+		return true
+	}
+	if ph.seen[0] == nil || len(ph.seen[0]) >= maxSeen/2 {
+		ph.seen[0], ph.seen[1] = make(map[string]bool), ph.seen[0]
+	}
+	ph.seen[0][id] = true
+	return false
 }
 
 // clear takes away what is shown of a thread. One of no thread sets a badge and nothing else.
