@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/hwangso/hwangso/bridge/lane"
 	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/store"
 	"github.com/hwangso/hwangso/store/graph"
@@ -75,6 +76,43 @@ type limits struct {
 }
 
 var defaultLimits = limits{rings: 1 << 18, hints: 100_000}
+
+// New makes a bridge with a lane for each provider and starts it. On a store that had no bridge before it begins at the
+// journal's end. Close it before the store, after the connections have ended. The providers are not closed.
+func New(cfg Config) (*Bridge, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg.setDefaults()
+	lanes := make(map[graph.PushProvider]carrier, len(cfg.Providers))
+	b, err := (*Bridge)(nil), error(nil)
+	for name, p := range cfg.Providers {
+		c := cfg.Lanes[name]
+		c.Name, c.Provider, c.Logger, c.Registerer, c.Now = name, p, cfg.Logger, cfg.Registerer, cfg.Now
+		var l *lane.Lane
+		if l, err = lane.New(c); err != nil {
+			break
+		}
+		lanes[name] = l
+	}
+	if err == nil {
+		b, err = start(cfg, func(b *Bridge) judge { return b }, lanes, defaultLimits)
+	}
+	if err != nil {
+		for _, l := range lanes {
+			_ = l.Close() // it has taken nothing
+		}
+		return nil, err
+	}
+	return b, nil
+}
+
+// Lane is a provider's lane, for who has other pushes for it and for who looks how it is; nil: the provider is not set up.
+// Close the bridge after whoever submits to it.
+func (b *Bridge) Lane(p graph.PushProvider) *lane.Lane {
+	l, _ := b.lanes[p].(*lane.Lane)
+	return l
+}
 
 // start makes a bridge out of its parts and starts it.
 func start(cfg Config, of func(*Bridge) judge, lanes map[graph.PushProvider]carrier, l limits) (*Bridge, error) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/hwangso/hwangso/bridge/lane"
 	"github.com/hwangso/hwangso/bridge/push"
 	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/store"
@@ -38,6 +39,9 @@ type Config struct {
 	Access    *hooks.Access
 	Live      Live
 	Providers map[graph.PushProvider]push.Provider // those that are set up; a device of another one is not woken
+
+	// Lanes are settings of the providers' lanes. Name, Provider, Logger, Registerer and Now are set here.
+	Lanes map[graph.PushProvider]lane.Config
 
 	Grace   time.Duration // a connected device has so long to acknowledge; 8 s
 	Overdue time.Duration // so long if its keepalive is overdue; 3 s

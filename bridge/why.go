@@ -18,8 +18,10 @@ func (b *Bridge) Why(ctx context.Context, a store.AccountID, log store.LogID, se
 	if a == 0 || log == 0 || seq == 0 {
 		return nil, store.Bad("why: a user, a conversation and a sequence are needed")
 	}
-	about := func(n *remark) bool { return n.log == log && n.from <= seq && seq <= n.upto }
-	found := b.audit.about(a, func(n *remark) bool { return n.log == 0 || about(n) })
+	found := b.audit.about(a, func(n *remark) bool {
+		return n.log == 0 || n.log == log && n.from <= seq && (seq <= n.upto || n.until != 0)
+	})
+	found = covering(found, seq)
 	var out []Decision
 	told := make(map[store.DeviceID]bool)
 	folded := make(map[store.DeviceID]bool) // and what became of the summary is still to come
@@ -56,6 +58,26 @@ func (b *Bridge) Why(ctx context.Context, a store.AccountID, log store.LogID, se
 	}
 	slices.SortStableFunc(out, func(x, y Decision) int { return x.Time.Compare(y.Time) })
 	return out, nil
+}
+
+// covering leaves out what did not wait for a message: a ring that waits does so for what comes meanwhile too, which is
+// known from the decision after it.
+func covering(found []remark, seq store.Seq) []remark {
+	from := make(map[store.DeviceID]store.Seq) // of the decision that followed about the message
+	kept := len(found)
+	for i := len(found) - 1; i >= 0; i-- {
+		n := &found[i]
+		next, ok := from[n.device]
+		if n.log != 0 && seq > n.upto && !(ok && next <= n.from) {
+			continue
+		}
+		if n.log != 0 {
+			from[n.device] = n.from
+		}
+		kept--
+		found[kept] = *n
+	}
+	return found[kept:]
 }
 
 // foldedBy reports whether a message that was decided for a reason is told in a summary, if it is told at all.
