@@ -93,9 +93,17 @@ func (b *Bridge) device(f *facts, k key) error {
 		}
 		f.notifies = d.Notifies
 	}
-	if !f.summary {
-		f.acked, err = b.live.Acked(k.account, k.device, k.log)
+	if f.summary {
+		return nil
 	}
+	if f.acked, err = b.live.Acked(k.account, k.device, k.log); err != nil || f.st.Due == 0 || !f.undecided() {
+		return err
+	}
+	info, err := b.store.Info(k.log)
+	if store.CodeOf(err) == store.CodeNotFound {
+		return nil
+	}
+	f.head = info.Head
 	return err
 }
 

@@ -22,6 +22,7 @@ type facts struct {
 	background bool
 	notifies   bool // in the background it tells its user by itself
 	acked      store.Cursor
+	head       store.Seq // of a ring that waits as a row: the newest message of the conversation; the row tells of it too
 
 	// What the user wishes, and where it is.
 	elsewhere time.Time // when another device was last active, zero: none is connected
@@ -100,7 +101,12 @@ func (f *facts) early(now time.Time) (v verdict, ok bool) {
 	case !waits || acked || !f.connected || !f.hears():
 		return verdict{}, false
 	}
-	if upto := reached(f.acked, f.settledTo()); upto > f.settledTo() {
+	upto := reached(f.acked, f.settledTo())
+	switch {
+	case upto >= st.Last:
+		// The row stands for what came since, too: it goes on doing so, and the rest has its own time.
+		return f.waits(ReasonGrace, now.Add(f.cfg.Grace)), true
+	case upto > f.settledTo():
 		// Part of it is settled. How old the rest is decides how long the device still has.
 		return verdict{action: nothing, reason: ReasonAcked, upto: upto}, true
 	}
@@ -120,6 +126,9 @@ func (f *facts) hears() bool { return !f.background || f.notifies }
 // undecided reports whether messages wait to be decided about; else only what the phone shows is in question.
 func (f *facts) undecided() bool { return f.st.Last > f.st.Done }
 
+// last is the newest message that waits.
+func (f *facts) last() store.Seq { return max(f.st.Last, f.head) }
+
 // settledTo is up to where nothing waits.
 func (f *facts) settledTo() store.Seq {
 	return max(f.st.Done, f.st.First-min(f.st.First, 1))
@@ -131,7 +140,7 @@ func (f *facts) acknowledged() bool {
 	case !f.hears():
 		return false
 	case f.undecided():
-		return reached(f.acked, f.settledTo()) >= f.st.Last
+		return reached(f.acked, f.settledTo()) >= f.last()
 	}
 	return f.acked.Confirmed(f.st.Shown)
 }
@@ -158,7 +167,7 @@ func (f *facts) outside() (v verdict, ok bool) {
 		return verdict{}, false
 	case f.muted && !f.through:
 		return f.settled(ReasonMuted), true
-	case f.mark >= f.st.Last && !f.requests:
+	case f.mark >= f.last() && !f.requests:
 		return f.settled(ReasonRead), true
 	}
 	return verdict{}, false
@@ -172,9 +181,9 @@ func (f *facts) stale(now time.Time) verdict {
 		switch {
 		case !f.undecided():
 			why = ReasonDouble
-		case f.mark >= st.Last:
+		case f.mark >= f.last():
 			why = ReasonRead
-		case f.hears() && reached(f.acked, max(f.settledTo(), f.mark)) >= st.Last:
+		case f.hears() && reached(f.acked, max(f.settledTo(), f.mark)) >= f.last():
 			why = ReasonAcked
 		default: // the user sees none of it
 			why = ReasonHidden
@@ -369,7 +378,7 @@ func (f *facts) summarize(now time.Time) verdict {
 }
 
 // considered is up to where the messages were decided about.
-func (f *facts) considered() store.Seq { return max(f.upto, f.st.Last, f.st.Done) }
+func (f *facts) considered() store.Seq { return max(f.upto, f.last(), f.st.Done) }
 
 func (f *facts) settled(why Reason) verdict {
 	return verdict{action: nothing, reason: why, upto: f.considered()}

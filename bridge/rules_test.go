@@ -214,6 +214,9 @@ func TestRuleConnected(t *testing.T) {
 		{"acknowledged", on(func(f *facts) { f.acked = store.Cursor{Below: 7, From: 7, Acked: 7} }), want{nothing, ReasonAcked, 0}, upto(7)},
 		{"acknowledged and gone", one(func(f *facts) { f.acked = store.Cursor{Acked: 7} }), want{nothing, ReasonAcked, 0}, upto(7)},
 		{"acknowledged in part: the rest has its own time", on(func(f *facts) { f.st.First, f.st.Done, f.acked = 4, 3, store.Cursor{Acked: 5} }), want{nothing, ReasonAcked, 0}, upto(5)},
+		{"a row stands for what came since", on(func(f *facts) { f.st.Due, f.head, f.acked = ago(0), 9, store.Cursor{Acked: 8} }), want{wait, ReasonGrace, 8 * time.Second}, nil},
+		{"all that a row stands for", on(func(f *facts) { f.st.Due, f.head, f.acked = ago(0), 9, store.Cursor{Acked: 9} }), want{nothing, ReasonAcked, 0}, upto(9)},
+		{"a row, and the device is gone", one(func(f *facts) { f.st.Due, f.head, f.acked, f.fresh = ago(0), 9, store.Cursor{Acked: 8}, rest(9) }), want{ring, ReasonAway, 0}, upto(9)},
 		{"acknowledged in part, and gone", one(func(f *facts) { f.st.First, f.st.Done, f.acked = 4, 3, store.Cursor{Acked: 5} }), want{ring, ReasonAway, 0}, upto(7)},
 		{"a clean start skipped it", one(func(f *facts) { f.acked = store.Cursor{Below: 3, From: 9, Acked: 9} }), want{ring, ReasonAway, 0}, sounds},
 		{"acknowledged, and what it showed with it", told(time.Minute, func(f *facts) { f.connected, f.acked = true, store.Cursor{Acked: 7} }), want{nothing, ReasonAcked, 0}, endsRun},
@@ -436,6 +439,9 @@ func anyFacts(rng *rand.Rand) facts {
 		f.st.Last = f.st.Done + 1 + store.Seq(rng.IntN(3))
 		f.st.First, f.st.Time = f.st.Done+1, some()
 	}
+	if f.st.Last > f.st.Done && is(4) {
+		f.st.Due, f.head = noon.UnixMilli(), 11
+	}
 	f.upto = max(f.upto, f.st.Last)
 	if is(2) {
 		f.st.Shown, f.st.Began, f.st.Rang, f.st.Window, f.st.Count = seq()+1, some(), some(), 1+rng.IntN(6), rng.IntN(4)
@@ -467,12 +473,12 @@ func anyFacts(rng *rand.Rand) facts {
 	}
 	blocked := !f.member || f.muted && !f.through
 	switch {
-	case f.st.Last > fence && is(2) && !blocked && !(f.hears() && f.acked.Confirmed(f.st.Last)):
-		f.fresh = &store.Record{Seq: f.st.Last, Time: some(), Sender: 2}
+	case f.last() > fence && is(2) && !blocked && !(f.hears() && f.acked.Confirmed(f.last())):
+		f.fresh = &store.Record{Seq: f.last(), Time: some(), Sender: 2}
 		f.favourite, f.always = !f.quiet.IsZero() && is(3), is(8)
 		f.count = 1 + rng.IntN(4)
 		f.request = false
-	case f.st.Last > fence:
+	case f.last() > fence:
 		f.why = []Reason{ReasonOwn, ReasonHidden, ReasonRecalled, ReasonMuted, ReasonMention, ReasonSilentLog, ReasonExpired}[rng.IntN(7)]
 	}
 	if f.fresh == nil && f.st.Shown != 0 && f.mark < f.st.Shown {
