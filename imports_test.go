@@ -117,7 +117,7 @@ var graph = []arrows{
 	{"broker/api", []string{"broker", "broker/discovery", "broker/files", "broker/openroom", "broker/signup", "broker/view", "hooks", "hooks/limit", "hooks/phone", "store",
 		"store/graph", "store/policy"}, []string{modHuma, modPrometheus},
 		"control operations over any store: HTTP and OpenAPI are spelled here"},
-	{"broker/cmd", []string{"broker", "broker/api", "broker/files", "broker/proxy", "broker/signup",
+	{"broker/cmd", []string{"bridge/pushsim", "broker", "broker/api", "broker/files", "broker/proxy", "broker/signup",
 		"broker/view", "broker/wire", "hooks", "hooks/limit", "hooks/phone", "store",
 		"store/bolt", "examples/chat/client", "examples/chat/terminal", "examples/chat/tty"}, []string{modPrometheus, modSys},
 		"main's other half: it chooses the implementations, and offers the chat example as a command"},

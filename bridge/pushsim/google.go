@@ -179,7 +179,7 @@ func (g *google) judge(a *Attempt, v verdict, _ time.Time) {
 	case wrongTopic, wrongEnvironment:
 		a.Reason = "SENDER_ID_MISMATCH"
 	case tooMany:
-		a.Reason = "QUOTA_EXCEEDED"
+		a.Reason = reasonDevice
 	default:
 		a.Reason = "UNAVAILABLE"
 	}

@@ -1,6 +1,7 @@
 package pushsim
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 )
@@ -15,6 +16,7 @@ type googleError struct {
 	field   string // of google.rpc.BadRequest, "" without that detail
 	reason  string // of google.rpc.ErrorInfo, "" without that detail
 	quota   string // of google.rpc.QuotaFailure's violation, "" without that detail
+	subject string // whose quota; "": the project's
 }
 
 // fcmErrors are FCM's error codes with what the service says along with each
@@ -26,6 +28,8 @@ var fcmErrors = map[string]googleError{
 	"UNREGISTERED":           {code: 404, status: "NOT_FOUND", message: "Requested entity was not found.", fcm: "UNREGISTERED"},
 	"SENDER_ID_MISMATCH":     {code: 403, status: "PERMISSION_DENIED", message: "SenderId mismatch", fcm: "SENDER_ID_MISMATCH"},
 	"QUOTA_EXCEEDED":         {code: 429, status: "RESOURCE_EXHAUSTED", message: "Quota exceeded for quota metric 'Message requests' of service 'fcm.googleapis.com'.", fcm: "QUOTA_EXCEEDED", quota: "Message rate exceeded."},
+	reasonDevice:             {code: 429, status: "RESOURCE_EXHAUSTED", message: "Device message rate exceeded.", fcm: "QUOTA_EXCEEDED", quota: "Device message rate exceeded.", subject: "device"},
+	"RESOURCE_EXHAUSTED":     {code: 429, status: "RESOURCE_EXHAUSTED", message: "Quota exceeded for quota metric 'Send requests' and limit 'Send requests per minute' of service 'fcm.googleapis.com'.", reason: "RATE_LIMIT_EXCEEDED"}, // of Google's front: FCM has not seen it
 	"UNAVAILABLE":            {code: 503, status: "UNAVAILABLE", message: "The service is currently unavailable.", fcm: "UNAVAILABLE"},
 	"INTERNAL":               {code: 500, status: "INTERNAL", message: "Internal error encountered.", fcm: "INTERNAL"},
 	"UNAUTHENTICATED":        {code: 401, status: "UNAUTHENTICATED", message: badBearer.message, reason: badBearer.reason},
@@ -37,6 +41,9 @@ var fcmErrors = map[string]googleError{
 // reasonToken is what an attempt has as its reason where FCM says INVALID_ARGUMENT about the token. The answer differs from
 // other INVALID_ARGUMENTs in its message alone, as Google's own example does: there is no field violation.
 const reasonToken = "INVALID_ARGUMENT/token"
+
+// reasonDevice is the same for QUOTA_EXCEEDED where one device is sent too much, and not the project sends too much.
+const reasonDevice = "QUOTA_EXCEEDED/device"
 
 var (
 	noBearer = googleError{
@@ -116,7 +123,7 @@ func (e *googleError) body() []byte {
 		add(detail{Type: prefix + "rpc.ErrorInfo", Reason: e.reason, Domain: "googleapis.com"})
 	}
 	if e.quota != "" {
-		add(detail{Type: prefix + "rpc.QuotaFailure", Violations: []violation{{Subject: "project", Description: e.quota}}})
+		add(detail{Type: prefix + "rpc.QuotaFailure", Violations: []violation{{Subject: cmp.Or(e.subject, "project"), Description: e.quota}}})
 	}
 	b, err := json.MarshalIndent(&out, "", "  ")
 	if err != nil {

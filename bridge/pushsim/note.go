@@ -28,6 +28,29 @@ func noteOf(a *Attempt) note {
 	return dataNote(a.Payload)
 }
 
+// Says is what a push says to its user, as the phone would show it; without an identifier and a time. alert is false if
+// there is nothing to show.
+func (a *Attempt) Says() (n Notification, alert bool) {
+	p := dataNote(a.Payload)
+	if a.Provider == APNs {
+		p = apnsNote(a.Payload)
+	}
+	return Notification{Kind: p.kind, Thread: p.thread, Room: p.room, Seq: p.seq, Count: p.count, Title: p.title, Body: p.body, Key: p.key,
+		Args: p.args, Sounded: p.sound}, p.alert
+}
+
+// Badge is the number that a push puts at the app's icon; false if it leaves it alone.
+func (a *Attempt) Badge() (int, bool) {
+	p := dataNote(a.Payload)
+	if a.Provider == APNs {
+		p = apnsNote(a.Payload)
+	}
+	if p.badge == nil {
+		return 0, false
+	}
+	return *p.badge, true
+}
+
 // apnsNote reads a payload as iOS does: the system shows what is in aps, the app knows the rest.
 func apnsNote(p map[string]any) note {
 	n := ownNote(p)

@@ -29,6 +29,7 @@ const (
 type Device struct {
 	Provider Provider  `json:"provider"`
 	Token    string    `json:"token"`
+	Name     string    `json:"name,omitempty"` // for people: "bob's phone"; "" leaves it as it is
 	State    State     `json:"state"`
 	Since    time.Time `json:"since,omitzero"`    // Unregistered: when the provider learned of it; zero: when it was set
 	Sandbox  bool      `json:"sandbox,omitempty"` // APNs: the token belongs to the development environment
@@ -398,8 +399,8 @@ func (s *Sim) SetDevice(d Device) error {
 		return fmt.Errorf("pushsim: provider %.20q is none of apns, fcm, webpush", d.Provider)
 	case d.Token == "" || len(d.Token) > 4096:
 		return errors.New("pushsim: a device has a token of at most 4,096 bytes")
-	case len(d.Topic) > 256:
-		return errors.New("pushsim: a topic has at most 256 bytes")
+	case len(d.Topic) > 256 || len(d.Name) > 256:
+		return errors.New("pushsim: a topic and a name have at most 256 bytes")
 	}
 	switch d.State {
 	case "":
@@ -422,6 +423,7 @@ func (s *Sim) SetDevice(d Device) error {
 	ph := ps.all[deviceKey{d.Provider, d.Token}]
 	switch {
 	case ph != nil:
+		d.Name = cmp.Or(d.Name, ph.Name)
 		ph.Device = d
 	case len(ps.all) >= maxPhones:
 		ps.mu.Unlock()

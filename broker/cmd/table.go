@@ -21,6 +21,7 @@ func commands() []command {
 		{name: "restore", args: "BACKUP -data DIR [flags]", summary: "Make a data directory from a backup", text: restoreText, run: restore},
 		{name: "check", args: "[flags]", summary: "Verify the data of a server that is not running", text: checkText, run: check},
 		{name: "seed", args: "-users N -password P [flags]", summary: "Fill a data directory with a population for tests", text: seedText, run: seed},
+		pushsimCommand(),
 		{name: "version", summary: "Print the version", run: version},
 	}
 }
