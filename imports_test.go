@@ -90,7 +90,7 @@ var graph = []arrows{
 		"the words between the bridge and the providers: whoever carries pushes gets nothing else of the server; texts are cut here and nowhere else"},
 	{"bridge/credential", nil, nil,
 		"a file that is read again when it changes: keys of every provider, and it knows none"},
-	{"bridge/fcm", []string{"bridge/credential", "bridge/push"}, []string{modFirebase, modGoogle, modOAuth, modHTTP2},
+	{"bridge/fcm", []string{"bridge/credential", "bridge/push"}, []string{modFirebase, modGoogle, modOAuth},
 		"the one place that names Firebase, and of it the messages alone: its package of apps would bring Firestore and Cloud Storage"},
 	{"bridge/webpush", []string{"bridge/credential", "bridge/push", "store"}, []string{modJWT},
 		"the one place where strangers choose whom the server speaks to: the guard and all that passes it are read together"},
@@ -139,7 +139,8 @@ var graph = []arrows{
 }
 
 // Tests may import whatever their package may, the package itself, and these: real files are cheap, and a fault is
-// injected below them, or at the other end of a wire. They may speak to a server with any library that go.mod lists, but for one: see below.
+// injected below them, or at the other end of a wire. They may speak to a server with any library that go.mod lists, but
+// for one: see below.
 var forTests = []string{"bridge/pushsim", "store", "store/bolt", "store/graph", "store/journal", "store/journal/faultfs", "store/storetest"}
 
 // The end-to-end tests run the whole program.

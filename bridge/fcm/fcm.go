@@ -7,12 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
-
-	"golang.org/x/net/http2"
 
 	"github.com/hwangso/hwangso/bridge/credential"
 	"github.com/hwangso/hwangso/bridge/push"
@@ -66,7 +65,7 @@ func (c *Config) Validate() error {
 type Provider struct {
 	cfg       Config
 	endpoint  string
-	transport *http2.Transport
+	transport *http.Transport
 	accounts  *credential.File[*account]
 	slots     chan struct{}
 	now       func() time.Time
@@ -92,27 +91,38 @@ func New(cfg Config) (*Provider, error) {
 		cfg.Now = time.Now
 	}
 	p := &Provider{
-		cfg:      cfg,
-		endpoint: strings.TrimRight(cfg.URL, "/") + "/v1",
-		// Not StrictMaxConcurrentStreams: requests over the server's limit would wait in the connection, and a burst of
-		// them stall.
-		transport: &http2.Transport{
-			TLSClientConfig:    &tls.Config{RootCAs: cfg.CA, MinVersion: tls.VersionTLS12},
-			DisableCompression: true, // an answer has a hundred bytes
-			MaxHeaderListSize:  64 << 10,
-			ReadIdleTimeout:    lifeless,
-			PingTimeout:        lifeless,
-			WriteByteTimeout:   timeout,
-			IdleConnTimeout:    10 * time.Minute,
-		},
-		slots: make(chan struct{}, cfg.InFlight),
-		now:   cfg.Now,
+		cfg:       cfg,
+		endpoint:  strings.TrimRight(cfg.URL, "/") + "/v1",
+		transport: newTransport(cfg.CA),
+		slots:     make(chan struct{}, cfg.InFlight),
+		now:       cfg.Now,
 	}
 	var err error
 	if p.accounts, err = credential.Open(cfg.Credentials, p.account, cfg.Logger, cfg.Now); err != nil {
 		return nil, fmt.Errorf("fcm: credentials: %w", err)
 	}
 	return p, nil
+}
+
+// newTransport makes one that speaks HTTP/2 alone, over one connection to each host; a second one only while the first
+// takes no more requests.
+func newTransport(ca *x509.CertPool) *http.Transport {
+	only := new(http.Protocols)
+	only.SetHTTP2(true)
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: lifeless, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:        &tls.Config{RootCAs: ca, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    lifeless,
+		Protocols:              only,
+		MaxConnsPerHost:        1,
+		IdleConnTimeout:        10 * time.Minute,
+		DisableCompression:     true, // an answer has a hundred bytes
+		MaxResponseHeaderBytes: 64 << 10,
+		// Not StrictMaxConcurrentRequests: requests over the server's limit would wait in the connection, and a burst of
+		// them stall.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: lifeless, PingTimeout: lifeless, WriteByteTimeout: timeout},
+	}
 }
 
 // Send implements push.Provider. To.Token is the registration token.

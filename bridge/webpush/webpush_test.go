@@ -354,9 +354,9 @@ func TestNoAnswer(t *testing.T) {
 
 		bare := s.provider(func(c *Config) { c.CA = nil })
 		check("a stranger's certificate", bare.Send(t.Context(), s.ring()), push.Unavailable, "certificate")
-		m := s.ring()
+		m, fresh := s.ring(), s.provider(nil) // no connection is left that could be used again
 		s.Close()
-		check("nobody", p.Send(t.Context(), m), push.Unavailable, "connection")
+		check("nobody", fresh.Send(t.Context(), m), push.Unavailable, "connection")
 	}
 }
 
