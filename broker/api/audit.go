@@ -160,8 +160,11 @@ type about struct {
 	Reset   []string          `json:"reset"`
 }
 
-// audited reports whether an operation goes into the audit log: what changes something, and who looked at evidence.
-func (o *operation) audited() bool { return o.scope != "" && (o.changes || o.name == "report.get") }
+// audited reports whether an operation goes into the audit log: what changes something, who looked at evidence, and who
+// asked what a user was told of.
+func (o *operation) audited() bool {
+	return o.scope != "" && (o.changes || o.name == "report.get" || o.name == opPushWhy)
+}
 
 // auditing carries out an operator's operation between its entries.
 func (a *API) auditing(ctx context.Context, o *operation, c *caller, body []byte, work func() (any, error)) (any, error) {

@@ -79,7 +79,7 @@ func scoped(scope string, o operation) operation {
 // heavier are the users' operations that count as something else than a read or a change.
 var heavier = map[string]limit.Rule{
 	"room.create": limit.APICreate, "room.invite": limit.APICreate, "token.create": limit.APICreate, "token.rotate": limit.APICreate,
-	"sync": limit.APICostly, "contact.sync": limit.APICostly, "room.history": limit.APICostly, "export": limit.APICostly,
+	"sync": limit.APICostly, "contact.sync": limit.APICostly, "room.history": limit.APICostly, "export": limit.APICostly, opPushWhy: limit.APICostly,
 	"report": limit.Reports, "account.appeal": limit.Appeals,
 }
 

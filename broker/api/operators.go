@@ -24,9 +24,10 @@ const (
 	ScopeLimits    = "limits"    // limits, shown and set
 	ScopeHolds     = "holds"     // legal holds
 	ScopeAudit     = "audit"     // the audit log
+	ScopePush      = "push"      // why devices were woken or not, and pauses of providers
 )
 
-var scopes = []string{ScopeAccounts, ScopeRooms, ScopeOperators, ScopeStatus, ScopeReports, ScopeLimits, ScopeHolds, ScopeAudit, hooks.ScopeAll}
+var scopes = []string{ScopeAccounts, ScopeRooms, ScopeOperators, ScopeStatus, ScopeReports, ScopeLimits, ScopeHolds, ScopeAudit, ScopePush, hooks.ScopeAll}
 
 type account struct {
 	Name     string     `json:"name"`
@@ -339,7 +340,7 @@ func (a *API) opRoomAdd(ctx context.Context, c *caller, in *opRoomAddIn) (*roomA
 
 type operatorTokenIn struct {
 	Label   string   `json:"label,omitempty"`
-	Scopes  []string `json:"scopes" doc:"accounts, rooms, operators, status, reports, limits, holds, audit; * is all of them."`
+	Scopes  []string `json:"scopes" doc:"accounts, rooms, operators, status, reports, limits, holds, audit, push; * is all of them."`
 	Expires int64    `json:"expires_in,omitempty" doc:"Seconds the token lives; absent: it does not end."`
 }
 

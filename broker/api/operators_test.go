@@ -21,7 +21,7 @@ func TestOperatorsTable(t *testing.T) {
 	}
 	all := token("*")
 	by := map[string]string{ScopeAccounts: token(ScopeAccounts), ScopeRooms: token(ScopeRooms), ScopeOperators: token(ScopeOperators), ScopeStatus: token(ScopeStatus),
-		ScopeReports: token(ScopeReports), ScopeLimits: token(ScopeLimits), ScopeHolds: token(ScopeHolds), ScopeAudit: token(ScopeAudit)}
+		ScopeReports: token(ScopeReports), ScopeLimits: token(ScopeLimits), ScopeHolds: token(ScopeHolds), ScopeAudit: token(ScopeAudit), ScopePush: token(ScopePush)}
 	users := byName(userOperations())
 	for _, o := range operatorOperations() {
 		if o.scope == "" {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hwangso/hwangso/bridge"
 	"github.com/hwangso/hwangso/store"
 	"github.com/hwangso/hwangso/store/graph"
 )
@@ -22,6 +23,11 @@ type Pushes struct {
 	// Key is the server's public key for subscriptions of web push: the uncompressed P-256 point in base64url without
 	// padding (RFC 8292, 3.2). "": web push is not set up.
 	Key string
+	// Bridge tells what was decided, and how providers are; *bridge.Bridge has it. nil: nobody can be asked.
+	Bridge interface {
+		bridge.Asked
+		bridge.Operated
+	}
 }
 
 // The refusals of a server, or a provider, that sends no pushes.
@@ -34,6 +40,7 @@ func pushOperations() []operation {
 	return []operation{
 		op("push.key", "Look how devices are woken", "Who carries pushes here, and the key that a web push subscription asks for.", (*API).pushKey),
 		changing(op("device.push", "Wake a device by pushes", "Registers where a device is woken while it is away, in place of what it registered before: a token of Apple or Google, or a subscription of web push or UnifiedPush. Call it whenever the app starts: the same again is cheap. A token belongs to the device that registered it last, of whatever user. Without a provider, and without remove, it tells what is registered. The token is never told back.", (*API).devicePush)),
+		op(opPushWhy, "Ask why a device rang, or did not", "What was decided about one message for each of the own devices, oldest first. Decisions are kept in memory for a while.", (*API).pushWhy),
 	}
 }
 
@@ -70,10 +77,16 @@ type devicePush struct {
 	Provider string     `json:"provider" doc:"apns, fcm or webpush."`
 	Since    *time.Time `json:"since" doc:"When it was registered last."`
 	Sandbox  bool       `json:"sandbox,omitempty"`
+	Last     *lastPush  `json:"last,omitempty" doc:"What the provider said last; absent: it was not asked lately."`
+}
+
+type lastPush struct {
+	Time time.Time `json:"time"`
+	pushAnswer
 }
 
 func shownPush(r *graph.Registration) *devicePush {
-	return &devicePush{string(r.Provider), at(r.Time), r.Sandbox}
+	return &devicePush{Provider: string(r.Provider), Since: at(r.Time), Sandbox: r.Sandbox}
 }
 
 type devicePushOut struct {
@@ -139,6 +152,13 @@ func (a *API) pushesOf(u store.AccountID) (map[store.DeviceID]*devicePush, error
 		}
 		if owns {
 			out[list[i].Device] = shownPush(&list[i])
+		}
+	}
+	if p := a.cfg.Push; p != nil && p.Bridge != nil && len(out) > 0 {
+		for _, d := range p.Bridge.Last(u) {
+			if shown := out[d.Device]; shown != nil && d.Answer != nil && !d.Time.Before(*shown.Since) {
+				shown.Last = &lastPush{d.Time.UTC(), *shownAnswer(d.Answer)}
+			}
 		}
 	}
 	return out, nil
