@@ -102,11 +102,12 @@ type Broker struct {
 	dirty    dirtyList
 	workers  workers
 
-	life    context.Context // ends with Close
-	end     context.CancelFunc
-	closing atomic.Bool
-	wg      sync.WaitGroup // pumps, requests, follower, housekeeper, rewinder
-	closed  sync.Once
+	life     context.Context // ends with Close
+	end      context.CancelFunc
+	closing  atomic.Bool
+	draining atomic.Bool    // see Drain
+	wg       sync.WaitGroup // pumps, requests, follower, housekeeper, rewinder
+	closed   sync.Once
 }
 
 // New starts a broker over a store, which stays the caller's to close, after Close.
@@ -255,6 +256,7 @@ func (b *Broker) Disconnect(ctx context.Context, a store.AccountID, d store.Devi
 // the broker, and leaves the store open. Safe twice. When ctx ends first it returns its error and goes on closing.
 func (b *Broker) Close(ctx context.Context) error {
 	b.closing.Store(true)
+	b.Drain()
 	for sessions := b.registry.all(); len(sessions) > 0; sessions = b.registry.all() { // one may just be attaching
 		for _, s := range sessions {
 			s.link.Close(ErrShutdown)

@@ -13,10 +13,10 @@ import (
 // Link tells how a device is connected: at all, with a keepalive that is overdue, in the background (see SetBackground).
 //
 // A device whose connection is being made counts as connected, so that one which comes back before its old connection has
-// ended is never taken for away in between; if the new connection fails after all, that shows at the next look. While the
-// broker closes everybody counts as connected: whose connection the server ends itself has not gone away.
+// ended is never taken for away in between; if the new connection fails after all, that shows at the next look. After Drain
+// everybody counts as connected: whose connection the server ends itself has not gone away.
 func (b *Broker) Link(a store.AccountID, d store.DeviceID) (connected, overdue, background bool) {
-	if b.closing.Load() {
+	if b.draining.Load() {
 		return true, false, false
 	}
 	s, coming := b.registry.link(deviceKey{a, d})
@@ -25,6 +25,10 @@ func (b *Broker) Link(a store.AccountID, d store.DeviceID) (connected, overdue, 
 	}
 	return true, s.link.Overdue(), s.background.Load()
 }
+
+// Drain says that the server is about to end its connections: from now on nobody who loses one counts as away, so that a
+// restart rings no phones. Close does so by itself; call it before, where something else ends the connections.
+func (b *Broker) Drain() { b.draining.Store(true) }
 
 // Acked is what a device has confirmed of a log: what its row says, and what its connection has confirmed since. What was
 // written with QoS 0 counts once any packet has arrived after it. A device without a row has confirmed nothing.

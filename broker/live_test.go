@@ -145,11 +145,16 @@ func TestLinkOfAFailedTakeover(t *testing.T) {
 	}
 }
 
-// While the broker closes nobody counts as away.
+// Whose connection the server ends because it goes down does not count as away.
 func TestLinkWhileClosing(t *testing.T) {
 	w := newWorld(t, "bob")
 	bob := w.connect("bob", "b")
 	a, d := bob.who()
+	w.b.Drain()
+	bob.vanish()
+	if got := w.linked(a, d); got != "c" {
+		t.Errorf("drained: %q", got)
+	}
 	w.close()
 	if got := w.linked(a, d); got != "c" {
 		t.Errorf("%q", got)

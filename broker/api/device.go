@@ -144,6 +144,9 @@ func (a *API) deviceSet(ctx context.Context, c *caller, in *deviceSetIn) (*devic
 	if in.Background != nil && !a.broker.SetBackground(d.Account, d.ID, *in.Background) {
 		return nil, conflict("background is of a connection, and the device has none")
 	}
+	if p := a.cfg.Push; p != nil && p.Bridge != nil && in.Background != nil && *in.Background {
+		p.Bridge.Detached(d.Account, d.ID)
+	}
 	if in.Label != nil || in.Echo != nil {
 		if err := a.store.PutDevice(ctx, d, a.limits().Devices); err != nil {
 			return nil, fmt.Errorf("api: put device: %w", err)

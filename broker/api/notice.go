@@ -74,4 +74,7 @@ func (a *API) notice(ctx context.Context, to store.AccountID, n view.Notice, tex
 		a.metrics.untold.Inc()
 		a.log.Warn("notice not written", keyErr, err)
 	}
+	if !hidden {
+		a.tellBridge(to, n)
+	}
 }

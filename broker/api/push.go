@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hwangso/hwangso/bridge"
+	"github.com/hwangso/hwangso/broker/view"
 	"github.com/hwangso/hwangso/store"
 	"github.com/hwangso/hwangso/store/graph"
 )
@@ -23,11 +24,16 @@ type Pushes struct {
 	// Key is the server's public key for subscriptions of web push: the uncompressed P-256 point in base64url without
 	// padding (RFC 8292, 3.2). "": web push is not set up.
 	Key string
-	// Bridge tells what was decided, and how providers are; *bridge.Bridge has it. nil: nobody can be asked.
-	Bridge interface {
-		bridge.Asked
-		bridge.Operated
-	}
+	// Bridge tells what was decided and how providers are, and is told what changes about users; *bridge.Bridge has it.
+	// nil: nobody can be asked.
+	Bridge Bridge
+}
+
+// Bridge is what the API asks of the bridge, and tells it.
+type Bridge interface {
+	bridge.Asked
+	bridge.Operated
+	bridge.Told
 }
 
 // The refusals of a server, or a provider, that sends no pushes.
@@ -277,4 +283,37 @@ func fromBase64(field, s string) ([]byte, error) {
 		return nil, store.Bad(field + " must be base64url")
 	}
 	return b, nil
+}
+
+// decides are the notices about changes that may decide otherwise whether a device rings, or what it shows.
+var decides = map[string]bool{view.NoticeBlocked: true, view.NoticeMute: true, view.NoticeQuiet: true, view.NoticeSettings: true,
+	view.NoticeFriends: true, view.NoticeRequests: true}
+
+// tellBridge tells the bridge what the notice tells the user's devices. What fails is looked at again when the conversation
+// has its next message.
+func (a *API) tellBridge(u store.AccountID, n view.Notice) {
+	p := a.cfg.Push
+	if p == nil || p.Bridge == nil || !decides[n.What] {
+		return
+	}
+	var log store.LogID // all
+	key := store.Key{}
+	switch {
+	case n.Room != "":
+		key = store.RoomKey(n.Room)
+	case n.Who != 0 && n.What != view.NoticeFriends: // a favourite counts in every conversation
+		key = store.PairKey(u, n.Who)
+	}
+	var err error
+	if key != (store.Key{}) {
+		var info store.LogInfo
+		info, err = a.store.Find(key)
+		log = info.ID
+	}
+	if err == nil {
+		err = p.Bridge.Changed(u, log)
+	}
+	if err != nil {
+		a.log.Warn("pushes not looked at again", keyErr, err)
+	}
 }

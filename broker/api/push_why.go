@@ -25,10 +25,7 @@ func operatorPushOperations() []operation {
 }
 
 // pushBridge is what is asked, or the refusal of a server that sends no pushes.
-func (a *API) pushBridge() (interface {
-	bridge.Asked
-	bridge.Operated
-}, error) {
+func (a *API) pushBridge() (Bridge, error) {
 	if p := a.cfg.Push; p != nil && p.Bridge != nil {
 		return p.Bridge, nil
 	}

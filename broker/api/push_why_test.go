@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,6 +26,31 @@ type askedBridge struct {
 	last      []bridge.Decision
 	status    bridge.Status
 	paused    map[graph.PushProvider]bool
+
+	mu   sync.Mutex
+	told []string
+}
+
+func (b *askedBridge) Detached(a store.AccountID, d store.DeviceID) { b.note("detached", a, d) }
+
+func (b *askedBridge) Changed(a store.AccountID, log store.LogID) error {
+	b.note("changed", a, log)
+	return nil
+}
+
+func (b *askedBridge) note(v ...any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.told = append(b.told, say(v...))
+}
+
+// news is what it was told since the last time.
+func (b *askedBridge) news() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	told := b.told
+	b.told = nil
+	return strings.Join(told, ", ")
 }
 
 func (b *askedBridge) Why(_ context.Context, a store.AccountID, log store.LogID, seq store.Seq) (out []bridge.Decision, err error) {
@@ -248,4 +274,51 @@ func TestLastAnswer(t *testing.T) {
 	}
 	slices.Sort(told)
 	want(t, "told", told, "[phone suspect 400 INVALID_ARGUMENT true]")
+}
+
+// What decides otherwise whether a device rings is told to the bridge, once it is so.
+func TestBridgeIsTold(t *testing.T) {
+	b := &askedBridge{}
+	w := newWorld(t, withPushes, func(c *Config) { c.Push.Bridge = b })
+	w.users("alice", "bob")
+	w.friends("alice", "bob")
+	w.as("alice", 200, "room.create", obj{"room": "lobby"})
+	w.as("bob", 200, "message.send", obj{"user": "alice", "text": "hi"})
+	w.connect("alice", "phone")
+	u := w.account("alice").ID
+	of := func(key store.Key) string {
+		t.Helper()
+		info, err := w.store.Find(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return say("changed", u, info.ID)
+	}
+	all, lobby, bob := say("changed", u, store.LogID(0)), of(store.RoomKey("lobby")), of(store.PairKey(u, w.account("bob").ID))
+	b.news()
+	for _, c := range []struct {
+		op   string
+		body obj
+		want string
+	}{
+		{"mute.set", obj{"room": "lobby"}, lobby},
+		{"mute.set", obj{"room": "lobby"}, ""},
+		{"mute.set", obj{"user": "bob"}, bob},
+		{"preview.set", obj{"room": "lobby", "preview": "hidden"}, lobby},
+		{"preview.set", obj{"user": "bob", "preview": "hidden"}, bob},
+		{"settings.set", obj{"preview": "full"}, all},
+		{"quiet.set", obj{"zone": "Asia/Seoul", "from": "22:00", "to": "07:00"}, all},
+		{"contact.set", obj{"user": "bob", "favourite": true}, all},
+		{"block.set", obj{"user": "bob"}, all},
+		{"block.set", obj{"user": "bob", "on": false}, all},
+		{"profile.set", obj{"display": "Alice"}, ""},
+		{"settings.get", obj{}, ""},
+	} {
+		w.as("alice", 200, c.op, c.body)
+		want(t, say(c.op, c.body), b.news(), c.want)
+	}
+	w.mqtt("alice", "phone", "device.set", "", `{"background":true}`)
+	want(t, "background", b.news(), say("detached", u, store.DeviceOf(u, "phone")))
+	w.mqtt("alice", "phone", "device.set", "", `{"background":false}`)
+	want(t, "in front", b.news(), "")
 }

@@ -335,6 +335,9 @@ func (srv *server) stop(ctx context.Context) error {
 	if srv.ctl.drain != nil {
 		srv.ctl.drain()
 	}
+	if srv.broker != nil {
+		srv.broker.Drain()
+	}
 	if srv.wire != nil {
 		errs = append(errs, srv.wire.Shutdown(ctx))
 	}
