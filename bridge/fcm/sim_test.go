@@ -74,7 +74,7 @@ func TestSimulator(t *testing.T) {
 	}
 
 	for state, want := range map[pushsim.State]push.Outcome{
-		pushsim.Offline: push.Delivered, pushsim.Unregistered: push.Gone, pushsim.Bad: push.Suspect, pushsim.WrongSender: push.Suspect, pushsim.Busy: push.Busy,
+		pushsim.Offline: push.Delivered, pushsim.Unregistered: push.Gone, pushsim.Bad: push.Suspect, pushsim.WrongSender: push.Suspect, pushsim.Busy: push.DeviceBusy,
 	} {
 		device(state)
 		if a, at := send(timeout); a.Outcome != want || at.Status != a.Status {
