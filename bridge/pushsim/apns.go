@@ -184,7 +184,7 @@ func payload(a *Attempt, r *request) (reason string) {
 	if err != nil {
 		return "PayloadEmpty"
 	}
-	a.Payload = m
+	a.Payload, a.raw = m, r.body
 	return ""
 }
 

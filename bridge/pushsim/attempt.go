@@ -53,7 +53,7 @@ type Attempt struct {
 	// Expires is when the provider may give up. Zero: the request does not say; the Unix epoch: now or never.
 	Expires time.Time `json:"expires,omitzero"`
 
-	Payload map[string]any `json:"payload,omitempty"` // decoded JSON, numbers as json.Number; not to be changed
+	Payload map[string]any `json:"payload,omitempty"` // decoded JSON, numbers as json.Number
 	Size    int            `json:"size"`              // bytes of the body as it came
 
 	Status int       `json:"status"` // 0: no answer was given
@@ -66,6 +66,7 @@ type Attempt struct {
 	Thread string `json:"thread,omitempty"`
 	Seq    uint64 `json:"seq,omitempty"`
 
+	raw    []byte // Payload as JSON: the log keeps that, which is a tenth of the memory
 	dry    bool   // the device is asked, and gets nothing
 	answer []byte // the body of the answer, where the service knows it from the request; not in the log
 }
@@ -83,11 +84,14 @@ type journal struct {
 
 // append numbers an attempt and keeps it.
 func (j *journal) append(a *Attempt) {
+	if a.raw == nil && a.Payload != nil {
+		a.raw = jsonOf(a.Payload)
+	}
 	j.mu.Lock()
 	j.last++
 	a.N = j.last
 	kept := *a
-	kept.answer = nil
+	kept.Payload, kept.answer = nil, nil
 	if len(j.ring) < j.keep {
 		j.ring = append(j.ring, kept)
 	} else {
@@ -104,6 +108,16 @@ func (j *journal) append(a *Attempt) {
 // after returns up to limit attempts with a larger number than n, oldest first; none: a channel that is closed when
 // there is one.
 func (j *journal) after(n uint64, limit int) ([]Attempt, <-chan struct{}) {
+	list, changed := j.copy(n, limit)
+	for i := range list {
+		if raw := list[i].raw; raw != nil {
+			list[i].Payload, _ = decodeObject(raw) // it was decoded before
+		}
+	}
+	return list, changed
+}
+
+func (j *journal) copy(n uint64, limit int) ([]Attempt, <-chan struct{}) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	n = max(n, j.floor, j.last-uint64(len(j.ring)))

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,7 +36,7 @@ const (
 type conn struct {
 	sim   *Sim
 	front *front
-	c     *tls.Conn
+	c     socket
 	in    *bufio.Reader
 	kick  chan struct{} // there is something to write; capacity 1
 	done  chan struct{} // closed when the reader ends
@@ -65,6 +66,13 @@ type conn struct {
 	mute     bool      // nothing is written at all
 }
 
+// socket is what a connection needs of its *tls.Conn.
+type socket interface {
+	net.Conn
+	CloseWrite() error
+	NetConn() net.Conn
+}
+
 // stream is one request and its answer.
 type stream struct {
 	id      uint32
@@ -79,8 +87,7 @@ type stream struct {
 	body   []byte // that waits for it
 }
 
-// serveHTTP2 serves a connection until it ends.
-func (s *Sim) serveHTTP2(f *front, t *tls.Conn) {
+func (s *Sim) newConn(f *front, t socket) *conn {
 	c := &conn{
 		sim: s, front: f, c: t, in: bufio.NewReaderSize(t, 32<<10),
 		kick: make(chan struct{}, 1), done: make(chan struct{}),
@@ -92,6 +99,12 @@ func (s *Sim) serveHTTP2(f *front, t *tls.Conn) {
 	c.fr.ReadMetaHeaders = hpack.NewDecoder(headerTable, nil)
 	c.fr.MaxHeaderListSize = maxHeaders
 	c.enc = hpack.NewEncoder(&c.block)
+	return c
+}
+
+// serveHTTP2 serves a connection until it ends.
+func (s *Sim) serveHTTP2(f *front, t *tls.Conn) {
+	c := s.newConn(f, t)
 	written := make(chan struct{})
 	s.wg.Go(func() {
 		defer close(written)
