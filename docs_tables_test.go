@@ -42,13 +42,14 @@ var update = flag.Bool("update", false, "write the tables of docs/ anew")
 func TestTables(t *testing.T) {
 	w := newWorld(t)
 	tables := map[string]func(*testing.T) string{
-		"outcomes": outcomesTable,
-		"denials":  denialsTable,
-		"flags":    flagsTable,
-		"limits":   w.limitsTable,
-		"metrics":  w.metricsTable,
-		"rates":    ratesTable,
-		"numbers":  numbersTable,
+		"outcomes":   outcomesTable,
+		"denials":    denialsTable,
+		"flags":      flagsTable,
+		"limits":     w.limitsTable,
+		"metrics":    w.metricsTable,
+		"rates":      ratesTable,
+		"numbers":    numbersTable,
+		"push texts": pushTextsTable,
 	}
 	found := make(map[string]bool)
 	for _, name := range pages(t) {
