@@ -24,7 +24,7 @@ const (
 	ScopeLimits    = "limits"    // limits, shown and set
 	ScopeHolds     = "holds"     // legal holds
 	ScopeAudit     = "audit"     // the audit log
-	ScopePush      = "push"      // why devices were woken or not, and pauses of providers
+	ScopePush      = "push"      // announcements, why devices were woken or not, and pauses of providers
 )
 
 var scopes = []string{ScopeAccounts, ScopeRooms, ScopeOperators, ScopeStatus, ScopeReports, ScopeLimits, ScopeHolds, ScopeAudit, ScopePush, hooks.ScopeAll}

@@ -27,6 +27,8 @@ type Pushes struct {
 	// Bridge tells what was decided and how providers are, and is told what changes about users; *bridge.Bridge has it.
 	// nil: nobody can be asked.
 	Bridge Bridge
+	// Announce tells everybody something; nil: nobody can.
+	Announce Announcer
 }
 
 // Bridge is what the API asks of the bridge, and tells it.
