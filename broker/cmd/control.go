@@ -50,6 +50,7 @@ func (srv *server) control() error {
 		Broker: srv.broker, Auth: srv.auth, Phones: srv.phones, CodeSender: sender, SignUp: signUp,
 		Limits:   api.Limits{Group: set.maxGroup, Devices: set.maxDevices},
 		Files:    srv.files,
+		Push:     srv.pushes.forAPI(),
 		Carriers: carriers,
 		Version:  Version(), Gatherer: srv.reg,
 		PublicMetrics: set.admin == "" && set.https == "" && onlyLoopback(set.http),

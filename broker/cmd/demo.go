@@ -13,16 +13,17 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hwangso/hwangso/bridge/pushsim"
+	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/store"
 	"github.com/hwangso/hwangso/store/bolt"
-
-	"github.com/hwangso/hwangso/hooks"
 )
 
 const demoText = `It starts a server of its own on this machine, with temporary data, two users, alice and bob, who are
 friends, and a room, lobby, with both. It prints commands to paste into other terminals, and tells what the server
 does in words. Press k to kill the server with SIGKILL while it is written to, and see what is left. Press b to let
-bob block alice: she sees nothing change.
+bob block alice: she sees nothing change. Press o to take bob's phone off the network: what alice writes then rings it,
+through a simulator of Apple's push service.
 
 It needs no terminal: without one it runs until it is interrupted, and reads the same letters as lines.`
 
@@ -46,6 +47,7 @@ type demonstration struct {
 	round int // crashes so far
 
 	blocked bool // bob blocks alice
+	phone   demoPhone
 
 	mu sync.Mutex // guards io.Out
 }
@@ -68,6 +70,10 @@ func demo(ctx context.Context, c command, args []string, io Streams) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(d.Data)) }()
+	if err := d.startSim(); err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	defer func() { err = errors.Join(err, d.phone.sim.Close()) }()
 	if err := d.populate(ctx); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
@@ -81,6 +87,18 @@ func demo(ctx context.Context, c command, args []string, io Streams) (err error)
 		return fmt.Errorf("demo: %w", err)
 	}
 	defer forget()
+	if err := d.connectPhone(ctx); err != nil {
+		return fmt.Errorf("demo: bob's phone: %w", err)
+	}
+	defer func() {
+		if d.phone.client != nil {
+			closeClient(d.phone.client)
+		}
+	}()
+	told, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { d.tellRings(told) })
+	defer func() { stop(); wg.Wait() }()
 	d.say("%s", d.welcome())
 	return d.loop(ctx)
 }
@@ -113,6 +131,12 @@ func (d *demonstration) loop(ctx context.Context) error {
 				d.say("%s", d.commands())
 			case (k == 'b' || k == 'B') && crash == nil:
 				text, err := d.block(ctx)
+				if err != nil && ctx.Err() == nil {
+					text = "✗ " + err.Error()
+				}
+				d.say("%s", text)
+			case (k == 'o' || k == 'O') && crash == nil:
+				text, err := d.turnPhone(ctx)
 				if err != nil && ctx.Err() == nil {
 					text = "✗ " + err.Error()
 				}
@@ -166,6 +190,7 @@ func (d *demonstration) serveArgs() []string {
 	return []string{
 		"serve", "-data", d.Data, "-mqtt", d.MQTT, "-http", d.HTTP, "-narrate", "-log-level", "warn",
 		"-min-free", "1", "-sms", smsLog, "-drain", "3s", "-stop-with-stdin",
+		"-config", filepath.Join(d.simDir(), pushsim.FileConfig), "-push-texts", "server",
 	}
 }
 
@@ -196,6 +221,9 @@ func (d *demonstration) populate(ctx context.Context) (err error) {
 		if _, err := st.SetEdge(ctx, store.EdgeFriend, ids[i], ids[1-i], true, 0); err != nil {
 			return err
 		}
+	}
+	if err := registerPhone(ctx, st, ids[1]); err != nil {
+		return err
 	}
 	_, _, err = st.Open(ctx, store.RoomKey(demoRoom), store.Creation{By: ids[0], Title: "Lobby", Members: members})
 	return err
@@ -303,6 +331,7 @@ Without mosquitto, chat in two terminals:
   %[5]s chat -as bob
   %[5]s chat -as alice
 
-Keys: k kills the server (SIGKILL) while it is written to · b lets bob block alice, and ends it · ? shows this again · q ends the demo
+Keys: o takes bob's phone off the network, so that it rings, and brings it back · b lets bob block alice, and ends it
+      k kills the server (SIGKILL) while it is written to · ? shows this again · q ends the demo
 `, port, d.Tokens["bob"], alice, demoRoom, d.self)
 }

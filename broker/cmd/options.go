@@ -47,6 +47,7 @@ type settings struct {
 	s3Endpoint, s3Bucket       string
 	s3Prefix, s3Region, s3Keys string
 	maxFile, maxFiles          int64
+	push                       pushSettings
 }
 
 func (s *settings) register(f *flag.FlagSet) {
@@ -102,6 +103,7 @@ func (s *settings) register(f *flag.FlagSet) {
 	f.StringVar(&s.s3Keys, "s3-keys", "", "a `file` with two lines, access key and secret key")
 	f.Int64Var(&s.maxFile, "max-file", 100<<20, "`bytes` of a file")
 	f.Int64Var(&s.maxFiles, "max-files", 2<<30, "`bytes` of a user's files together")
+	s.push.register(f)
 	f.BoolVar(&s.narrate, "narrate", false, "tell the traffic in words on standard output (no bodies)")
 	f.BoolVar(&s.stopWithStdin, "stop-with-stdin", false, "stop when standard input ends, for a server that another program runs")
 }
@@ -152,6 +154,7 @@ func (s *settings) validate() error {
 			bad("-files-http %s is reachable beyond this machine and would carry files readable: put it behind TLS on a loopback address, or say -insecure-listen", s.filesHTTP)
 		}
 	}
+	s.push.validate(bad)
 	if s.maxFile <= 0 || s.maxFiles <= 0 {
 		bad("-max-file and -max-files must be above 0")
 	}
@@ -178,13 +181,18 @@ func (s *settings) validate() error {
 
 // phoneKeyFile is where the key of phone numbers' hashes lies.
 func (s *settings) phoneKeyFile() string {
-	switch {
-	case s.phoneKey != "":
+	if s.phoneKey != "" {
 		return s.phoneKey
-	case s.keyFile != "":
-		return filepath.Join(filepath.Dir(s.keyFile), "phone.key")
 	}
-	return filepath.Join(s.data, "keys", "phone.key")
+	return s.besideMasterKey("phone.key")
+}
+
+// besideMasterKey is a file in the directory of the master key.
+func (s *settings) besideMasterKey(name string) string {
+	if s.keyFile != "" {
+		return filepath.Join(filepath.Dir(s.keyFile), name)
+	}
+	return filepath.Join(s.data, "keys", name)
 }
 
 // loopback reports whether an address can be reached from this machine only.

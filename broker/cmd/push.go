@@ -14,6 +14,11 @@ func pushCommand() command {
 		command{name: "why", args: "USER CONVERSATION SEQ", summary: "Tell why a user's devices rang for a message, or did not", text: pushWhyText, run: pushWhy},
 		command{name: "status", args: "", summary: "Tell how pushes and their providers are", run: pushStatus},
 		command{name: "resume", args: "PROVIDER", summary: "Try a paused provider again before its pause ends", text: pushResumeText, run: pushResume},
+		command{name: "announce", args: "[TEXT]", summary: "Tell every user something by push", text: announceText, run: pushAnnounce},
+		command{name: "announcements", args: "", summary: "List announcements, and how far each has come", run: pushAnnouncements},
+		command{name: "pause", args: "ANNOUNCEMENT", summary: "Pause an announcement", run: pushAnnouncementState("paused")},
+		command{name: "continue", args: "ANNOUNCEMENT", summary: "Go on with a paused announcement", run: pushAnnouncementState("running")},
+		command{name: "cancel", args: "ANNOUNCEMENT", summary: "Cancel an announcement", run: pushAnnouncementState("canceled")},
 	)
 }
 

@@ -83,6 +83,7 @@ type server struct {
 	files  *files.Files // nil: none are kept
 	limits *limit.Limiter
 	broker *broker.Broker
+	pushes *pushes // nil: nobody is woken
 	wire   *wire.Server
 	ctl    control
 	webs   []*http.Server
@@ -148,6 +149,15 @@ func open(ctx context.Context, set settings, log *slog.Logger, io Streams) (srv 
 			tell(id, present)
 		}
 	}
+	gone := events.Detached
+	events.Detached = func(id hooks.Identity, orderly bool) {
+		if srv.pushes != nil && !id.Guest {
+			srv.pushes.bridge.Detached(id.Account, id.Device) // made below, before anybody can connect
+		}
+		if gone != nil {
+			gone(id, orderly)
+		}
+	}
 	if err = srv.openFiles(ctx); err != nil {
 		return srv, err
 	}
@@ -162,6 +172,9 @@ func open(ctx context.Context, set settings, log *slog.Logger, io Streams) (srv 
 		Store: srv.store, Events: events, Files: attachable, Limits: srv.limits, MaxMessage: set.maxMessage, MaxFilters: set.maxFilters,
 		MaxGuests: set.maxGuests, MaxExpiry: set.expiry, Logger: log, Registerer: reg,
 	}); err != nil {
+		return srv, err
+	}
+	if err = srv.openPushes(); err != nil {
 		return srv, err
 	}
 	return srv, srv.control()
@@ -351,6 +364,9 @@ func (srv *server) stop(ctx context.Context) error {
 	}
 	if srv.broker != nil {
 		errs = append(errs, srv.broker.Close(ctx))
+	}
+	if srv.pushes != nil {
+		errs = append(errs, srv.pushes.close())
 	}
 	if srv.files != nil {
 		errs = append(errs, srv.files.Close())
