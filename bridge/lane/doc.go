@@ -16,8 +16,9 @@
 //
 // Health is judged per route: the environment and app of APNs, the project of FCM, the host of a web push subscription.
 // That host is chosen by the user's browser, or by the user: one that answers nothing or only errors costs its own users
-// their pushes and nobody else. On such a lane a route has at most three quarters of the slots, routes that have not
-// answered yet at most half of them together, and no route more of a queue than is left for others.
+// their pushes and nobody else. On such a lane a route has at most three quarters of the slots and no more of a queue than
+// is left for others, and the routes over which fewer than ten devices were reached in the last half day have half of the
+// slots and of the queue together.
 //
 //   - Warm-up: after the start, a minute of silence or a broken connection one push goes alone. Only when it is answered
 //     the others follow, because a new connection does not know yet how many streams it may open.

@@ -34,7 +34,7 @@ type Lane struct {
 	waiting [3]waiting
 	busy    [3]int // slots in use, by class: of attempts, and until Done has returned
 	clears  int    // in a row, while bulk waited
-	warming int    // routes of which one push goes alone
+	smalls  int    // attempts under way over small routes
 	quota   bucket
 	bulk    bucket
 	back    []item // to be given back
@@ -131,8 +131,7 @@ func (l *Lane) accept(it *item, name string) (at time.Time, why string) {
 		}
 		it.probe = true
 	}
-	w := &l.waiting[it.class]
-	if w.n >= l.cfg.Queue || l.shared && r.queue[it.class].len() >= l.cfg.Queue-w.n {
+	if !l.room(r, it.class) {
 		return now.Add(l.full(it.class)), whyFull
 	}
 	r.probe = it.probe
@@ -303,7 +302,9 @@ func (l *Lane) land(it *item) {
 	r.flying[it.class]--
 	if it.warmup {
 		r.warming = false
-		l.warming--
+	}
+	if it.small {
+		l.smalls--
 	}
 	if it.probe {
 		it.probe, r.probe = false, false

@@ -517,7 +517,7 @@ func TestEveryJobIsToldOnce(t *testing.T) {
 			t.Fatalf("%s: %d taken, %d told", name, taken.Load(), told.Load())
 		}
 		s := l.Status()
-		if s.InFlight != 0 || s.Queued["chat"]+s.Queued["clear"]+s.Queued["bulk"] != 0 || l.warming != 0 {
+		if s.InFlight != 0 || s.Queued["chat"]+s.Queued["clear"]+s.Queued["bulk"] != 0 || l.smalls != 0 || l.waiting[0].small+l.waiting[1].small+l.waiting[2].small != 0 {
 			t.Fatalf("%s: something is left: %+v", name, s)
 		}
 		for _, r := range l.routes {

@@ -99,7 +99,7 @@ func (l *Lane) note(k noteKind, r *route, word string, args ...any) {
 // shown is the name of a route for operators. The host of a web push subscription may be somebody's own: it is named
 // when many devices use it.
 func (l *Lane) shown(r *route) string {
-	if l.shared && r.guard.reached() < guardLeast {
+	if l.small(r) {
 		return ""
 	}
 	return r.name

@@ -15,6 +15,7 @@ type item struct {
 	since  time.Time
 	probe  bool // it finds out whether a pause is over
 	warmup bool // it goes alone
+	small  bool // it is counted among those of small routes: in the queue, then in flight
 }
 
 // fifo is a queue of items; its owner bounds it.
@@ -50,6 +51,28 @@ type waiting struct {
 	routes []*route
 	next   int
 	n      int // items, and those of the class that are being given back
+	small  int // of them, of small routes
+}
+
+// left is called when an item is queued no more.
+func (w *waiting) left(it *item) {
+	w.n--
+	if it.small {
+		w.small--
+	}
+}
+
+// room reports whether one more job of a route may be queued. Where users choose the routes, none takes more than it leaves
+// to others, and the small ones have half together.
+func (l *Lane) room(r *route, c push.Class) bool {
+	w := &l.waiting[c]
+	switch {
+	case w.n >= l.cfg.Queue:
+		return false
+	case !l.shared:
+		return true
+	}
+	return r.queue[c].len() < l.cfg.Queue-w.n && (!l.small(r) || w.small < l.cfg.Queue/2)
 }
 
 // share is how many of n slots a class may have at once. Those of clear and bulk together leave a quarter to chat.
@@ -113,7 +136,10 @@ func (l *Lane) take(c push.Class, w *waiting, at int, now time.Time) item {
 		w.routes = append(w.routes[:at], w.routes[at+1:]...)
 		w.next = at
 	}
-	w.n--
+	w.left(&it)
+	if it.small = l.small(r); it.small {
+		l.smalls++
+	}
 	l.busy[c]++
 	l.quota.take()
 	switch c {
@@ -130,7 +156,6 @@ func (l *Lane) take(c push.Class, w *waiting, at int, now time.Time) item {
 	r.flying[c]++
 	if !r.warm {
 		it.warmup, r.warming = true, true
-		l.warming++
 	}
 	return it
 }
@@ -146,8 +171,10 @@ func (l *Lane) admits(r *route, c push.Class, now time.Time) bool {
 		return false
 	case r.state != Open && !r.queue[c].first().probe:
 		return false
+	case l.small(r) && l.smalls >= l.cfg.InFlight/2:
+		return false
 	case !r.warm:
-		return !r.warming && (!l.shared || l.warming < l.cfg.InFlight/2)
+		return !r.warming
 	case n >= r.limit || r.flying[c] >= share(c, r.limit):
 		return false
 	case c == push.Bulk:
@@ -165,6 +192,9 @@ func (l *Lane) enqueue(it item) {
 	w, q := &l.waiting[it.class], &it.route.queue[it.class]
 	if q.len() == 0 {
 		w.routes = append(w.routes, it.route)
+	}
+	if it.small = l.small(it.route); it.small {
+		w.small++
 	}
 	q.push(it)
 	w.n++
@@ -212,7 +242,7 @@ func (l *Lane) give() {
 		it.job.Done(Result{Action: Again, At: at})
 		l.metrics.did(it.class, Again)
 		l.mu.Lock()
-		l.waiting[it.class].n--
+		l.waiting[it.class].left(&it)
 		l.leave(&it)
 	}
 	l.back = nil

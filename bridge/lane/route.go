@@ -85,6 +85,10 @@ const (
 
 func (r *route) inFlight() int { return r.flying[0] + r.flying[1] + r.flying[2] }
 
+// small reports whether a route is one that a user may have set up alone: few devices were reached over it lately. All of
+// them together have half of the slots and of the queue, so that many hosts that hang do not stop the large ones.
+func (l *Lane) small(r *route) bool { return l.shared && r.guard.reached() < guardLeast }
+
 // comeBack is when a job that is refused is to be submitted again: what was refused is spread over a millisecond for each,
 // so that an outage's end is not a burst.
 func (r *route) comeBack(now time.Time) time.Time {
