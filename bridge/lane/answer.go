@@ -56,7 +56,7 @@ func (l *Lane) settle(a *attempt, now time.Time) (res Result, refresh bool) {
 	if o := a.answer.Outcome; o != push.Delivered && o != push.Gone {
 		l.last = failure{at: now, answer: a.answer, word: a.word, token: a.push.To.Token}
 	}
-	if a.answer.Outcome != push.Unknown && a.answer.Outcome != push.Blocked {
+	if a.answered() {
 		r.answered = now
 	}
 	if row.alive && a.epoch == r.epoch {
@@ -212,6 +212,17 @@ func (l *Lane) sweep(now time.Time) {
 	l.swept = now
 	maps.DeleteFunc(l.devices, func(_ uint64, until time.Time) bool { return !until.After(now) })
 	maps.DeleteFunc(l.blocked, func(_ uint64, s strike) bool { return now.Sub(s.last) > blockedKept })
+}
+
+// answered reports whether the provider said anything, so that there is a connection.
+func (a *attempt) answered() bool {
+	switch a.answer.Outcome {
+	case push.Unknown, push.Blocked:
+		return false
+	case push.Unavailable, push.Busy, push.Denied: // or we never came as far as asking
+		return a.answer.Status != 0
+	}
+	return true
 }
 
 func (a *attempt) tries() int {

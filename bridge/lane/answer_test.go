@@ -178,6 +178,7 @@ func TestBusy(t *testing.T) {
 		if n := bulk(10 * time.Second); n < 900 {
 			t.Fatalf("%d in 10 s", n)
 		}
+		time.Sleep(20 * time.Millisecond) // until nothing is under way
 		busy.Store(true)
 		var jobs []*job
 		for i := range 50 {
@@ -351,6 +352,7 @@ func TestDenied(t *testing.T) {
 				l.Submit(&job{to: to(graph.APNs, i)})
 			}
 		}
+		time.Sleep(20 * time.Millisecond)
 		synctest.Wait()
 		if n, most := p.attempts(); n < 7 || n > 10 || most > 1 {
 			t.Fatalf("%d probes in 10 minutes, %d at once", n, most)

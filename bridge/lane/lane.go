@@ -2,7 +2,6 @@ package lane
 
 import (
 	"context"
-	"errors"
 	"hash/maphash"
 	"math/rand/v2"
 	"sync"
@@ -222,7 +221,7 @@ type attempt struct {
 	push   *push.Push
 	answer push.Answer
 	word   string // of the answer
-	late   bool   // it ran into the deadline
+	late   bool   // nobody answered, and that took long
 
 	refresh bool // Provider.Refresh is to be called
 
@@ -244,12 +243,13 @@ func (l *Lane) attempt(it *item) Result {
 	l.metrics.waited(it.class, began.Sub(it.since))
 	ctx, cancel := context.WithTimeout(l.ctx, l.cfg.Timeout)
 	a.answer = l.cfg.Provider.Send(ctx, a.push)
-	a.late = a.answer.Outcome == push.Unknown && errors.Is(ctx.Err(), context.DeadlineExceeded)
 	cancel()
 	now := l.cfg.Now()
 	if int(a.answer.Outcome) >= len(rows) {
 		a.answer.Outcome = push.Unknown
 	}
+	// The provider may have a deadline of its own, or have noticed first that nobody is there.
+	a.late = !a.answered() && now.Sub(began) >= l.cfg.Timeout/2
 	a.word = word(&a.answer, a.late)
 	l.metrics.answered(it.class, &a, now.Sub(began))
 

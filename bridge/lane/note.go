@@ -106,7 +106,8 @@ func (l *Lane) shown(r *route) string {
 }
 
 // words are the reasons that are told apart, as providers spell them: Apple's "Handling notification responses from
-// APNs", Google's ErrorCode of FCM v1 and google.rpc.Code. Others are "other", so that no provider fills a metric.
+// APNs", Google's ErrorCode of FCM v1 and google.rpc.Code, the errors of OAuth (RFC 6749, 5.2) of its token server, and
+// what packages apns, fcm and webpush say where the provider says nothing. Others are "other", so that no provider fills a metric.
 var words = func() map[string]struct{} {
 	m := make(map[string]struct{})
 	for _, w := range []string{
@@ -120,6 +121,12 @@ var words = func() map[string]struct{} {
 		"UNSPECIFIED_ERROR", "INVALID_ARGUMENT", "UNREGISTERED", "SENDER_ID_MISMATCH", "QUOTA_EXCEEDED", "UNAVAILABLE",
 		"INTERNAL", "THIRD_PARTY_AUTH_ERROR", "UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_FOUND", "RESOURCE_EXHAUSTED",
 		"DEADLINE_EXCEEDED", "FAILED_PRECONDITION", "ABORTED", "CANCELLED", "UNKNOWN",
+
+		"token", "token_invalid_request", "token_invalid_client", "token_invalid_grant", "token_invalid_scope",
+		"token_unauthorized_client", "token_unsupported_grant_type", "token_access_denied",
+
+		"address", "canceled", "certificate", "connection", "dns", "endpoint", "gone", "host_in_flight", "in_flight", "message",
+		"no_name", "payload", "rate", "redirect", "request", "server", "timeout", "too_large", "vapid",
 	} {
 		m[w] = struct{}{}
 	}
@@ -136,10 +143,10 @@ const (
 // word is a provider's reason in one of a bounded number of words.
 func word(a *push.Answer, late bool) string {
 	switch _, known := words[a.Reason]; {
-	case late:
-		return wordTimeout
 	case known:
 		return a.Reason
+	case late:
+		return wordTimeout
 	case a.Reason != "":
 		return wordOther
 	case a.Status == 0 && a.Outcome == push.Unknown:

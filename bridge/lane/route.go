@@ -255,7 +255,7 @@ func (l *Lane) failed(r *route, a *attempt, now time.Time) {
 		r.fails, r.timeouts = 0, 0
 		l.note(noteDown, r, a.word, "retry", d)
 		l.hold(r, Down, a.word, now, jitter(d))
-	case a.answer.Outcome == push.Unknown:
+	case !a.answered():
 		// The connection is gone: what else was under way on it fails too, and says nothing about the next one.
 		r.warm = false
 		r.epoch++

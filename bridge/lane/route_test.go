@@ -48,9 +48,9 @@ func newOwner(l *Lane, jobs int) *owner {
 	return o
 }
 
-// run submits what is due for a while, or until nothing is left. It looks ten times a second.
+// run submits what is due for a while, or until nothing is left. It looks ten times a second while the lane has something.
 func (o *owner) run(d time.Duration) {
-	for end := time.Now().Add(d); o.pending > 0 && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(d); o.pending > 0 && time.Now().Before(end); time.Sleep(o.rest(end)) {
 		for more := true; more; {
 			select {
 			case j := <-o.told:
@@ -78,6 +78,14 @@ func (o *owner) run(d time.Duration) {
 		}
 		synctest.Wait()
 	}
+}
+
+func (o *owner) rest(end time.Time) time.Duration {
+	d := 100 * time.Millisecond
+	if o.pending > 0 && len(o.next) == o.pending {
+		d = max(d, min(time.Until(o.next[0].at), time.Until(end)))
+	}
+	return d
 }
 
 // Two hours of outage: few attempts, none beside the probe, and afterwards everything goes out, in a ramp.
@@ -139,13 +147,14 @@ func TestRamp(t *testing.T) {
 			chat(t, l, i)
 		}
 		var most []int
+		time.Sleep(25 * time.Millisecond) // look in the middle of each round
 		p.attempts()
 		for range 7 {
 			time.Sleep(50 * time.Millisecond)
 			_, m := p.attempts()
 			most = append(most, m)
 		}
-		if want := []int{2, 4, 8, 16, 32, 64, 64}; fmt.Sprint(most) != fmt.Sprint(want) {
+		if want := []int{4, 8, 16, 32, 64, 64, 64}; fmt.Sprint(most) != fmt.Sprint(want) {
 			t.Fatalf("in flight by round: %v, want %v", most, want)
 		}
 		wantState(t, l, Open)
@@ -209,6 +218,28 @@ func TestBlackHole(t *testing.T) {
 			t.Fatalf("%v after %v", o.counts, took)
 		}
 	})
+}
+
+// A provider that notices by itself that nobody is there is held as soon, whatever it calls it.
+func TestBlackHoleThatTheProviderNotices(t *testing.T) {
+	for _, o := range []push.Outcome{push.Unknown, push.Unavailable} {
+		synctest.Test(t, func(t *testing.T) {
+			p := &phones{answer: func(context.Context, *push.Push) push.Answer {
+				time.Sleep(6 * time.Second)
+				return push.Answer{Outcome: o, Reason: "connection"}
+			}}
+			l := newLane(t, p, nil)
+			for i := range 10 {
+				chat(t, l, i)
+			}
+			time.Sleep(12100 * time.Millisecond)
+			synctest.Wait()
+			wantState(t, l, Down)
+			if n, most := p.attempts(); n != 2 || most != 1 {
+				t.Fatalf("%s: %d attempts, %d at once", o, n, most)
+			}
+		})
+	}
 }
 
 // Some pushes fail and others do not: the lane goes on.
@@ -451,7 +482,7 @@ func TestHostsAreBounded(t *testing.T) {
 		l := newLane(t, p, func(c *Config) { c.Name = graph.WebPush })
 		for i := range maxRoutes + 500 {
 			l.Submit(&job{to: webpush(fmt.Sprintf("host-%d.example", i), i)})
-			synctest.Wait()
+			time.Sleep(time.Millisecond)
 		}
 		if len(l.routes) != maxRoutes || l.routes["host-0.example"] != nil {
 			t.Fatalf("%d routes", len(l.routes))
