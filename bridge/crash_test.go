@@ -185,10 +185,11 @@ func TestDecidedOnceMore(t *testing.T) {
 		w.start()
 		alice, bob, log := two(w)
 		from, _ := w.store.Bounds()
-		for range 300 {
+		w.say(log, alice)
+		w.sent("message 1×1")
+		for range 299 {
 			w.say(log, alice)
 		}
-		w.sent("message 1×1")
 		time.Sleep(4 * time.Second)
 		w.sent("messages 300×300")
 		w.ok(w.b.Close())

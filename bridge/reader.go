@@ -203,30 +203,36 @@ func (b *Bridge) reach(ctx context.Context, w *walk, a store.AccountID, seg *seg
 	if own && w.recalled == 0 {
 		return true
 	}
-	return b.insist(ctx, a, func() error {
-		list, err := b.graph.Registrations(a)
-		if err != nil {
-			return err
+	err := b.tryReach(w, a, own, seg)
+	if err == nil {
+		return true
+	}
+	return b.insist(ctx, a, func() error { return b.tryReach(w, a, own, seg) })
+}
+
+func (b *Bridge) tryReach(w *walk, a store.AccountID, own bool, seg *segment) error {
+	list, err := b.graph.Registrations(a)
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		p := list[i].Provider
+		if _, ours := b.lanes[p]; !ours {
+			continue
 		}
-		for i := range list {
-			p := list[i].Provider
-			if _, ours := b.lanes[p]; !ours {
-				continue
-			}
-			k := key{a, list[i].Device, w.log}
-			if w.first != 0 && !own {
-				if err := b.arrived(k, p, w, seg); err != nil {
-					return err
-				}
-			}
-			if w.recalled != 0 {
-				if err := b.shown(k, w.recalled, seg); err != nil {
-					return err
-				}
+		k := key{a, list[i].Device, w.log}
+		if w.first != 0 && !own {
+			if err := b.arrived(k, p, w, seg); err != nil {
+				return err
 			}
 		}
-		return nil
-	})
+		if w.recalled != 0 {
+			if err := b.shown(k, w.recalled, seg); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // insist does something that can be done twice until the store lets it: the reader may not pass over what it could not

@@ -33,6 +33,7 @@ type account struct {
 	id      store.AccountID
 	rings   []*bell         // guarded by shard.mu, as what follows
 	by      map[place]*bell // once there are many
+	one     [1]*bell        // room for rings, because most accounts have one
 	queued  bool
 	working bool
 }
@@ -183,6 +184,7 @@ func (t *table) make(s *shard, k key) *bell {
 	a := s.accounts[k.account]
 	if a == nil {
 		a = &account{id: k.account}
+		a.rings = a.one[:0]
 		s.accounts[k.account] = a
 	}
 	r := &bell{key: k, a: a}

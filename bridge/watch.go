@@ -140,8 +140,11 @@ func (b *Bridge) acked(k key, first store.Seq) store.Seq {
 // fellRow has a worker look at a row that is due.
 func (b *Bridge) fellRow(d due[key], now int64) {
 	err := b.within(d.what, func(r *bell, st *state, make func() *bell) {
-		if r != nil || st != nil && st.Due != 0 {
+		switch {
+		case r != nil || st != nil && st.Due != 0:
 			b.enqueue(make())
+		case st == nil: // it has expired, or its account was erased
+			b.rowsDue.Add(-1)
 		}
 	})
 	if err != nil {

@@ -127,6 +127,9 @@ func (b *Bridge) run(sh *shard, a *account, p *pass) {
 		}
 		for _, l := range p.looks {
 			l.r.fly, l.r.result = nil, nil
+			if l.base != nil && l.base.Due != 0 {
+				b.rowsDue.Add(-1)
+			}
 		}
 		return
 	}
@@ -470,6 +473,9 @@ func (b *Bridge) save(ctx context.Context, a *account, p *pass, now time.Time) e
 		if l.failed || !l.save {
 			continue
 		}
+		if l.st.First != 0 && l.st.Due == 0 { // a part is settled: the rest is looked at at once, after a crash too
+			l.st.Due, l.more = now.UnixMilli(), true
+		}
 		put := store.RowPut{Table: tableRing, Key: rowKey(l.r.key)}
 		switch keeps := l.st.keeps(); {
 		case keeps && (l.base == nil || *l.base != l.st):
@@ -535,7 +541,7 @@ func (b *Bridge) commit(sh *shard, l *look, now time.Time) {
 	if r.fly != nil || r.due != 0 || r.todo {
 		return
 	}
-	if r.news.first.seq != 0 || r.st != nil && r.st.First != 0 && r.st.Due == 0 { // more has come, or is left
+	if r.news.first.seq != 0 { // more has come
 		r.todo = true
 		return
 	}

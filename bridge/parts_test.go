@@ -1,0 +1,522 @@
+package bridge
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hwangso/hwangso/store"
+)
+
+// TestLedger: the position passes a segment when nothing holds it or one before it, in whatever order they let go.
+func TestLedger(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	l := newLedger(100)
+	at := store.Position(100)
+	type held struct {
+		s *segment
+		n int
+	}
+	var all []held
+	for range 2000 {
+		switch {
+		case rnd.IntN(2) == 0:
+			next := at + store.Position(1+rnd.IntN(50))
+			s := l.begin(at, next, 1+rnd.IntN(segmentEntries))
+			all = append(all, held{s, 1})
+			at = next
+			for range rnd.IntN(3) {
+				if !s.hold() {
+					t.Fatal("a segment that is held cannot be held again")
+				}
+				all[len(all)-1].n++
+			}
+		case len(all) > 0:
+			h := &all[rnd.IntN(len(all))]
+			if h.n > 0 {
+				h.s.release()
+				h.n--
+			}
+		}
+		want := at
+		for _, h := range all {
+			if h.n > 0 {
+				want = h.s.from
+				break
+			}
+		}
+		if got, n := l.passed(); got != want || (n > 0) != (want != at) {
+			t.Fatalf("the position is %d with %d entries beyond, want %d of %d", got, n, want, at)
+		}
+	}
+}
+
+// TestNews: what is left of messages after some are settled is never taken for younger than its stretch ends, nor for older
+// than it is, and each holds the segment of a message at most as new.
+func TestNews(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	for range 300 {
+		l := newLedger(0)
+		var n news
+		written := map[store.Seq]int64{}
+		var segs []*segment
+		next, settled, now := store.Seq(1), store.Seq(0), int64(0)
+		for range 60 {
+			if rnd.IntN(3) > 0 {
+				now += int64(rnd.IntN(900))
+				s := l.begin(store.Position(next), store.Position(next+1), segmentEntries)
+				segs = append(segs, s)
+				written[next] = now
+				n.add(next, next, now, now, s, 1000)
+				next++
+			} else {
+				upto := settled + store.Seq(rnd.IntN(int(next-settled)))
+				n.settle(upto)
+				settled = max(settled, upto)
+			}
+			if settled == next-1 {
+				if n.first.seq != 0 {
+					t.Fatalf("all is settled, and %+v is left", n)
+				}
+				continue
+			}
+			if n.first.seq != settled+1 || n.last != next-1 {
+				t.Fatalf("%d to %d are left, want %d to %d", n.first.seq, n.last, settled+1, next-1)
+			}
+			if n.first.time < written[settled+1] || n.first.time > now {
+				t.Fatalf("the oldest is taken for one of %d; it is of %d", n.first.time, written[settled+1])
+			}
+			if n.first.seg.from > store.Position(settled+1) {
+				t.Fatalf("message %d holds the segment from %d", settled+1, n.first.seg.from)
+			}
+		}
+		n.drop()
+		for _, s := range segs {
+			s.release()
+		}
+		if at, left := l.passed(); left != 0 || at != store.Position(next) && next > 1 {
+			t.Fatalf("a hold is left: %d, %d", at, left)
+		}
+	}
+}
+
+// TestHints: rows are looked at in order of their time and age, each when it is due, however few of them fit into memory.
+func TestHints(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	for _, room := range []int{10, 1000} {
+		h := newHints(room)
+		rows := map[key]due[key]{}
+		for i := range 500 {
+			k := key{store.AccountID(i), 1, 1}
+			rows[k] = due[key]{int64(rnd.IntN(1000)), int64(rnd.IntN(3)), k}
+		}
+		var got []due[key]
+		fills := 0
+		out := make([]due[key], 0, 7)
+		for now := int64(0); now <= 1000; {
+			if h.empties(now) {
+				fills++
+				h.fill()
+				e := earliest{max: room, rest: math.MaxInt64}
+				for k, d := range rows {
+					e.add(k, d.at, d.age)
+				}
+				if rnd.IntN(2) == 0 { // somebody writes a row meanwhile
+					k := key{store.AccountID(10000 + len(rows) + fills), 1, 1}
+					d := due[key]{now + int64(rnd.IntN(50)), 0, k}
+					rows[k] = d
+					h.add(k, d.at, d.age)
+				}
+				h.filled(e.list())
+			}
+			out = h.take(now, out)
+			for _, d := range out {
+				if rows[d.what].at != d.at {
+					t.Fatalf("%+v was due, and the row says %+v", d, rows[d.what])
+				}
+				delete(rows, d.what)
+				got = append(got, d)
+			}
+			if h.len() > room {
+				t.Fatalf("%d hints, with room for %d", h.len(), room)
+			}
+			if len(out) == 0 && !h.empties(now) {
+				now++
+			}
+		}
+		for k, d := range rows {
+			if d.at <= 1000 {
+				t.Fatalf("%v was due at %d and was never looked at", k, d.at)
+			}
+		}
+		if room > 500 && !slices.IsSortedFunc(got, func(a, b due[key]) int {
+			if a.before(&b) {
+				return -1
+			}
+			return 0
+		}) {
+			t.Error("the order is not that of time and age")
+		}
+		if room < 500 && fills < 3 {
+			t.Errorf("%d readings of 500 rows with room for %d", fills, room)
+		}
+	}
+}
+
+// TestHintsMoved: a hint is replaced by a newer one and ends with the row.
+func TestHintsMoved(t *testing.T) {
+	h := newHints(10)
+	h.fill()
+	h.filled(nil, math.MaxInt64)
+	a, b := key{1, 1, 1}, key{2, 1, 1}
+	for i := range int64(1000) { // more than fits if the old ones stayed
+		h.add(a, 100+i, 0)
+	}
+	h.add(b, 5, 0)
+	h.drop(b)
+	if got := h.take(1098, make([]due[key], 0, 9)); len(got) != 0 {
+		t.Errorf("due too early: %v", got)
+	}
+	if got := h.take(1099, make([]due[key], 0, 9)); len(got) != 1 || got[0].what != a {
+		t.Errorf("due: %v", got)
+	}
+	if h.len() != 0 || len(h.heap) != 0 {
+		t.Errorf("%d hints are left, %d in the heap", h.len(), len(h.heap))
+	}
+}
+
+// TestCaps: of a device's pushes no more than so many fall into any minute.
+func TestCaps(t *testing.T) {
+	c := newCaps(20)
+	now := time.UnixMilli(1_700_000_000_000)
+	k := key{1, 1, 1}
+	var taken []time.Time
+	for range 5000 {
+		until, ok := c.take(k, now)
+		if ok {
+			taken = append(taken, now)
+			if n := len(taken); n > 20 && taken[n-1].Sub(taken[n-21]) < time.Minute {
+				t.Fatalf("21 pushes within %v", taken[n-1].Sub(taken[n-21]))
+			}
+		} else if !until.After(now) || until.After(now.Add(time.Minute)) {
+			t.Fatalf("come back in %v", until.Sub(now))
+		}
+		now = now.Add(100 * time.Millisecond)
+	}
+	if len(taken) < 160 {
+		t.Errorf("%d pushes in 500 s", len(taken))
+	}
+	if _, ok := c.take(key{1, 2, 1}, now); !ok {
+		t.Error("another device pays")
+	}
+	for i := range store.AccountID(1000) {
+		c.take(key{i, 1, 1}, now)
+	}
+	c.take(k, now.Add(2*time.Minute))
+	if n := len(c.of); n != 1 {
+		t.Errorf("%d devices are remembered", n)
+	}
+	back := now.Add(-time.Hour) // a clock that is put back holds up nobody for an hour
+	if _, ok := c.take(k, back); !ok {
+		t.Error("the clock was put back, and nothing goes")
+	}
+}
+
+// TestAudit: the newest decisions are kept.
+func TestAudit(t *testing.T) {
+	a := audit{max: 5000}
+	for i := range 12000 {
+		a.add(remark{key: key{store.AccountID(i%3 + 1), 1, 1}, from: store.Seq(i), upto: store.Seq(i)})
+	}
+	got := a.about(2, func(*remark) bool { return true })
+	if len(got) != 1667 && len(got) != 1666 || got[0].from < 7000 || got[len(got)-1].from < 11998-2 {
+		t.Errorf("%d decisions, from %d to %d", len(got), got[0].from, got[len(got)-1].from)
+	}
+	if !slices.IsSortedFunc(got, func(x, y remark) int { return int(x.from) - int(y.from) }) {
+		t.Error("they are not in order")
+	}
+}
+
+// TestRowKey: a ring's name survives its row; a row of something else is nobody's.
+func TestRowKey(t *testing.T) {
+	k := key{1 << 60, 2, 1<<63 + 3}
+	if got, ok := keyOfRow(store.Row{Owner: store.OwnerOf(k.account), Key: rowKey(k)}); !ok || got != k {
+		t.Errorf("%v %v", got, ok)
+	}
+	for _, r := range []store.Row{{}, {Owner: store.OwnerOf(store.AccountID(1)), Key: "short"}, {Owner: "x", Key: rowKey(k)}} {
+		if _, ok := keyOfRow(r); ok {
+			t.Errorf("%+v names a ring", r)
+		}
+	}
+}
+
+// FuzzRow: whatever a row says, it is read or refused.
+func FuzzRow(f *testing.F) {
+	for _, s := range []string{`{}`, `{"f":1,"t":2,"l":3,"u":9223372036854775807}`, `{"f":-1}`, `[]`, `null`, "", `{"v":"` + "\xff" + `"}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := decodeState(b)
+		if err != nil && s != (state{}) {
+			t.Errorf("an error, and %+v", s)
+		}
+		s.add(1, 5, 7)
+		s.settled(5, ReasonRead, time.UnixMilli(10))
+		if s.First != 0 && s.First <= 5 {
+			t.Errorf("5 is settled and %d waits", s.First)
+		}
+		s.folded(1, time.UnixMilli(20))
+		if !s.waiting() {
+			t.Errorf("what is folded does not wait: %+v", s)
+		}
+	})
+}
+
+// TestRowUnreadable: a row that says nothing sensible does not keep a phone silent.
+func TestRowUnreadable(t *testing.T) {
+	double(t, func(t *testing.T, w *world) {
+		w.start()
+		alice, bob, log := two(w)
+		w.ok(w.store.Update(t.Context(), store.Update{Owner: store.OwnerOf(bob),
+			Rows: []store.RowPut{{Table: tableRing, Key: rowKey(key{bob, 7, log}), Value: []byte("{")}}}))
+		w.say(log, alice)
+		w.sent("message 1×1")
+		w.nothingWaits()
+	})
+}
+
+// TestRoom: with as many rings in memory as there may be the reader waits, and goes on when some are settled.
+func TestRoom(t *testing.T) {
+	double(t, func(t *testing.T, w *world) {
+		w.limit.rings = 5
+		w.start()
+		bob := w.account("bob")
+		w.register(bob, 7)
+		w.live.connect(bob, 7, doubleLink{})
+		var logs []store.LogID
+		for i := range 20 {
+			a := w.account("u" + string(rune('a'+i)))
+			logs = append(logs, w.pair(a, bob))
+			w.say(logs[i], a)
+			synctest.Wait()
+		}
+		time.Sleep(time.Second)
+		if n := w.b.table.len(); n != 5 {
+			t.Fatalf("%d rings in memory", n)
+		}
+		w.ackAll(bob, 7, logs)
+		time.Sleep(time.Minute)
+		w.sent()
+		w.nothingWaits()
+	})
+}
+
+// ackAll confirms the first message of each of some logs.
+func (w *world) ackAll(a store.AccountID, d store.DeviceID, logs []store.LogID) {
+	w.t.Helper()
+	c := map[store.LogID]store.Cursor{}
+	for _, l := range logs {
+		c[l] = store.Cursor{}.Ack(1)
+	}
+	w.ok(w.store.SaveSession(w.t.Context(), &store.Session{Account: a, Device: d, Cursors: c}))
+}
+
+// TestLargeRoom: its members are gone through beside the reader, in order, and each message rings for each of them.
+func TestLargeRoom(t *testing.T) {
+	double(t, func(t *testing.T, w *world) {
+		w.start()
+		members := []store.AccountID{w.account("owner")}
+		for i := range 150 {
+			a := w.account("m" + string(rune('a'+i/26)) + string(rune('a'+i%26)))
+			w.register(a, 7)
+			members = append(members, a)
+		}
+		room := w.room("crowd", members...)
+		for range 5 {
+			w.say(room, members[0])
+		}
+		synctest.Wait()
+		if n := len(w.lane.taken()); n != 150 {
+			t.Errorf("%d pushes for 150 members", n)
+		}
+		time.Sleep(4 * time.Second)
+		w.lane.set(func(l *doubleLane) {
+			last := map[store.DeviceID]int{}
+			for _, p := range l.pushes {
+				if p.Note.Seq == w.head(room) {
+					last[p.To.Device]++
+				}
+			}
+			if last[7] != 150 {
+				t.Errorf("%d members were told of the last message", last[7])
+			}
+			l.pushes = nil
+		})
+		w.nothingWaits()
+		w.recall(room, members[0], w.head(room))
+		synctest.Wait()
+		w.nothingWaits()
+	})
+}
+
+func (w *world) head(log store.LogID) store.Seq {
+	w.t.Helper()
+	info, err := w.store.Info(log)
+	w.ok(err)
+	return info.Head
+}
+
+// TestRoomsShareWalks: messages of a room that waits to be gone through share one walk, and of two walks of one room the
+// second waits for the first.
+func TestRoomsShareWalks(t *testing.T) {
+	c := newCrowd(nil)
+	l := newLedger(0)
+	ctx, cancel := context.WithCancel(t.Context())
+	for i := range store.Seq(10) {
+		s := l.begin(store.Position(i), store.Position(i+1), segmentEntries)
+		w := walk{log: 1, first: i + 1, last: i + 1, time: int64(i), sender: store.AccountID(1 + i/5)}
+		if i == 7 {
+			w = walk{log: 1, recalled: 3}
+		}
+		if !c.add(ctx, w, s) {
+			t.Fatal("not added")
+		}
+		s.release()
+	}
+	if at, _ := l.passed(); at != 0 {
+		t.Errorf("the position has passed what was not gone through: %d", at)
+	}
+	p, _ := c.take()
+	if p == nil || p.first != 1 || p.last != 10 || p.time != 0 || !p.mixed || p.recalled != 3 {
+		t.Fatalf("the walk is %+v", p)
+	}
+	s := l.begin(10, 11, 1)
+	c.add(ctx, walk{log: 1, first: 11, last: 11}, s)
+	if again, _ := c.take(); again != nil {
+		t.Error("the room is gone through twice at once")
+	}
+	c.add(ctx, walk{log: 2, first: 1, last: 1}, s)
+	if other, _ := c.take(); other == nil || other.log != 2 {
+		t.Errorf("another room waits for it: %+v", other)
+	}
+	for i := range crowdLogs - 1 {
+		c.add(ctx, walk{log: store.LogID(i + 10), first: 1, last: 1}, s)
+	}
+	cancel()
+	if c.add(ctx, walk{log: 5, first: 1, last: 1}, s) {
+		t.Error("there is room for more than there is")
+	}
+}
+
+// TestManyRings: the rings of one account are found however many there are.
+func TestManyRings(t *testing.T) {
+	tb := newTable()
+	sh := tb.shard(1)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for i := range store.LogID(200) {
+		tb.make(sh, key{1, 1, i + 1}).due = 1
+	}
+	for i := range store.LogID(200) {
+		r := sh.find(key{1, 1, i + 1})
+		if r == nil || tb.make(sh, r.key) != r {
+			t.Fatalf("ring %d is lost", i)
+		}
+		if i%2 == 0 {
+			r.due = 0
+			tb.sweep(sh, r.a)
+		}
+	}
+	if sh.find(key{1, 1, 1}) != nil || sh.find(key{1, 1, 2}) == nil || tb.len() != 100 {
+		t.Errorf("%d rings are left", tb.len())
+	}
+	for _, r := range slices.Clone(sh.accounts[1].rings) {
+		r.due = 0
+	}
+	tb.sweep(sh, sh.accounts[1])
+	if len(sh.accounts) != 0 || tb.len() != 0 {
+		t.Error("an account without rings is left")
+	}
+}
+
+// TestFewHints: rows that wait are found however few of them are known at a time, after a restart too.
+func TestFewHints(t *testing.T) {
+	double(t, func(t *testing.T, w *world) {
+		w.limit.hints = 10
+		w.start()
+		up := time.Now().Add(90 * time.Second)
+		hold := func(l *doubleLane) {
+			l.refuse = func() (time.Time, bool) {
+				return time.Now().Add(time.Second + rand.N(20*time.Second)), time.Now().Before(up)
+			}
+		}
+		w.lane.set(hold)
+		alice := w.account("alice")
+		for i := range 100 {
+			a := w.account("u" + string(rune('a'+i/26)) + string(rune('a'+i%26)))
+			w.register(a, 7)
+			w.say(w.pair(alice, a), alice)
+		}
+		w.nothingWaits()
+		time.Sleep(30 * time.Second)
+		if n, m := w.b.hints.len(), w.b.rowsDue.Load(); n > 10 || m != 100 {
+			t.Errorf("%d hints in memory, of %d rows", n, m)
+		}
+		next := w.crash()
+		next.limit.hints = 10
+		next.lane.set(hold)
+		next.start()
+		synctest.Wait()
+		if m := next.b.rowsDue.Load(); m != 100 {
+			t.Errorf("%d rows after a restart", m)
+		}
+		time.Sleep(5 * time.Minute)
+		for _, w := range []*world{w, next} {
+			if n := len(w.lane.taken()); n != 100 {
+				t.Errorf("%d pushes", n)
+			}
+			w.nothingWaits()
+			if n := w.b.rowsDue.Load(); n != 0 {
+				t.Errorf("%d rows are due", n)
+			}
+		}
+		next.end()
+	})
+}
+
+// TestCloseWaits: what is in flight when the bridge closes is waited for and remembered.
+func TestCloseWaits(t *testing.T) {
+	double(t, func(t *testing.T, w *world) {
+		w.start()
+		alice, _, log := two(w)
+		gate := make(chan struct{})
+		w.lane.set(func(l *doubleLane) { l.after = gate })
+		w.say(log, alice)
+		synctest.Wait()
+		closed := make(chan error)
+		go func() { closed <- w.b.Close() }()
+		time.Sleep(time.Second)
+		select {
+		case <-closed:
+			t.Fatal("closed with a push in flight")
+		default:
+		}
+		close(gate)
+		w.ok(<-closed)
+		w.sent("message 1×1")
+		w.lane.set(func(l *doubleLane) { l.after = nil })
+		w.start()
+		w.sent()
+		w.nothingWaits()
+	})
+}
