@@ -196,14 +196,14 @@ func (b *browser) readHeaders(r *request, a *Attempt) (int, error) {
 	case "low", "very-low":
 		a.Priority = 1
 	default:
-		return http.StatusBadRequest, errors.New("Urgency is none of very-low, low, normal, high")
+		return http.StatusBadRequest, errors.New("header Urgency is none of very-low, low, normal, high")
 	}
 	topic, again := r.get("topic")
 	if len(topic) > 32 || strings.ContainsFunc(topic, func(c rune) bool { return !isBase64URL(c) }) { // 5.4
-		return http.StatusBadRequest, errors.New("Topic must have at most 32 characters of base64url")
+		return http.StatusBadRequest, errors.New("header Topic must have at most 32 characters of base64url")
 	}
 	if repeated || again {
-		return http.StatusBadRequest, errors.New("Urgency or Topic stands twice")
+		return http.StatusBadRequest, errors.New("header Urgency or Topic stands twice")
 	}
 	a.Collapse = topic
 	return 0, nil

@@ -20,7 +20,6 @@ type front struct {
 	name     string
 	provider Provider
 	sandbox  bool
-	addr     string // to listen at, "" a free port
 	service  service
 	plain    bool // HTTP/1.1 is spoken too, with those who do not offer HTTP/2
 

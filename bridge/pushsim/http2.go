@@ -26,7 +26,7 @@ const (
 	streamsAPNs  = 1000      // and from then on
 	streamsOther = 100       // everybody else
 	outFull      = 256 << 10 // bytes that wait to be written: no more bodies
-	outMax       = 4 << 20   // bytes of frames that cannot wait: the client does not read, and is cut off
+	outMax       = 1 << 20   // bytes of frames that cannot wait: the client does not read, and is cut off
 	writeTime    = 30 * time.Second
 	drainTime    = 2 * time.Second // for what is on its way when a connection ends
 )

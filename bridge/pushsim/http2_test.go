@@ -24,7 +24,6 @@ type wire struct {
 	fr    *http2.Framer
 	enc   *hpack.Encoder
 	block bytes.Buffer
-	dec   *hpack.Decoder
 	token string
 }
 

@@ -197,7 +197,7 @@ func TestPhoneBounds(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	for _, p := range []Provider{APNs, FCM, WebPush} {
 		w := newPhones(t)
-		for i := range 5000 {
+		for i := range 2500 {
 			switch r.IntN(40) {
 			case 0:
 				w.set(p, Offline)

@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 the client of the bridge to APNs is built on this transport
+
 package pushsim
 
 import (
