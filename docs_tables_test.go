@@ -21,6 +21,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/hwangso/hwangso/bridge"
 	"github.com/hwangso/hwangso/broker"
 	"github.com/hwangso/hwangso/broker/api"
 	"github.com/hwangso/hwangso/broker/view"
@@ -42,14 +43,15 @@ var update = flag.Bool("update", false, "write the tables of docs/ anew")
 func TestTables(t *testing.T) {
 	w := newWorld(t)
 	tables := map[string]func(*testing.T) string{
-		"outcomes":   outcomesTable,
-		"denials":    denialsTable,
-		"flags":      flagsTable,
-		"limits":     w.limitsTable,
-		"metrics":    w.metricsTable,
-		"rates":      ratesTable,
-		"numbers":    numbersTable,
-		"push texts": pushTextsTable,
+		"outcomes":     outcomesTable,
+		"denials":      denialsTable,
+		"flags":        flagsTable,
+		"limits":       w.limitsTable,
+		"metrics":      w.metricsTable,
+		"rates":        ratesTable,
+		"numbers":      numbersTable,
+		"push texts":   pushTextsTable,
+		"push reasons": pushReasonsTable,
 	}
 	found := make(map[string]bool)
 	for _, name := range pages(t) {
@@ -478,6 +480,37 @@ func numbersTable(*testing.T) string {
 	b.WriteString("| number | default | |\n|---|---|---|\n")
 	for _, n := range limit.Numbers() {
 		fmt.Fprintf(&b, "| `%s` | %d | %s |\n", n.Name, n.Default, n.Text)
+	}
+	return b.String()
+}
+
+// pushReasonsTable is what each reason of a decision about a push means, in the order of the source.
+func pushReasonsTable(t *testing.T) string {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), "bridge/ring.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	b.WriteString("| reason | |\n|---|---|\n")
+	n := 0
+	ast.Inspect(f, func(node ast.Node) bool {
+		v, ok := node.(*ast.ValueSpec)
+		if !ok || !strings.HasPrefix(v.Names[0].Name, "Reason") || len(v.Values) != 1 {
+			return true
+		}
+		if lit, ok := v.Values[0].(*ast.BasicLit); ok {
+			reason, err := strconv.Unquote(lit.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(&b, "| `%s` | %s |\n", reason, api.PushSentence(bridge.Reason(reason)))
+			n++
+		}
+		return true
+	})
+	if n < 20 {
+		t.Fatalf("found %d reasons in bridge/ring.go", n)
 	}
 	return b.String()
 }

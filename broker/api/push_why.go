@@ -177,7 +177,7 @@ func (a *API) whyOf(ctx context.Context, b bridge.Asked, u store.Account, key st
 	for i := range found {
 		d := &found[i]
 		shown := pushDecision{Device: d.Device.String(), Label: labels[d.Device], Time: d.Time.UTC(), From: d.From, Upto: d.Upto,
-			Reason: string(d.Reason), Text: sentence(d), Answer: shownAnswer(d.Answer)}
+			Reason: string(d.Reason), Text: PushSentence(d.Reason), Answer: shownAnswer(d.Answer)}
 		if !d.Until.IsZero() {
 			shown.Until = at(d.Until.UnixMilli())
 		}
@@ -224,11 +224,12 @@ var sentences = map[bridge.Reason]string{
 	bridge.ReasonClear:      "What the device showed of the conversation was taken away.",
 }
 
-func sentence(d *bridge.Decision) string {
-	if s := sentences[d.Reason]; s != "" {
+// PushSentence is what a reason means, in a sentence.
+func PushSentence(r bridge.Reason) string {
+	if s := sentences[r]; s != "" {
 		return s
 	}
-	return "It was decided for the reason " + string(d.Reason) + "."
+	return "It was decided for the reason " + string(r) + "."
 }
 
 type pushStatusOut struct {
