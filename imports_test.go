@@ -55,7 +55,7 @@ const (
 	modNet        = "golang.org/x/net"
 )
 
-var graph = []arrows{
+var importGraph = []arrows{
 	{"store", nil, nil,
 		"the words and contracts: whoever implements or uses them must get nothing else with them"},
 	{"store/policy", []string{"store"}, nil,
@@ -180,7 +180,7 @@ func TestImports(t *testing.T) {
 			}
 		}
 	}
-	for _, r := range graph {
+	for _, r := range importGraph {
 		if !seen[r.pkg] {
 			t.Errorf("the graph has a row for %s, and there is no such package", r.pkg)
 		}
@@ -191,10 +191,10 @@ func TestImports(t *testing.T) {
 // of earlier rows, but for main's half and the examples, which nobody below them names.
 func TestGraphPointsOneWay(t *testing.T) {
 	place := make(map[string]int)
-	for i, r := range graph {
+	for i, r := range importGraph {
 		place[r.pkg] = i
 	}
-	for i, r := range graph {
+	for i, r := range importGraph {
 		if r.why == "" {
 			t.Errorf("%s: a rule without a reason", r.pkg)
 		}
@@ -213,9 +213,9 @@ func TestGraphPointsOneWay(t *testing.T) {
 }
 
 func ruleFor(pkg string) *arrows {
-	for i := range graph {
-		if covers(graph[i].pkg, pkg) {
-			return &graph[i]
+	for i := range importGraph {
+		if covers(importGraph[i].pkg, pkg) {
+			return &importGraph[i]
 		}
 	}
 	return nil

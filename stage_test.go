@@ -51,6 +51,12 @@ func (s *stage) pass(d time.Duration) {
 // newStage makes a server with these users; each one's password is "pw".
 func newStage(t testing.TB, users ...string) *stage {
 	t.Helper()
+	return newStageTold(t, broker.Events{}, users...)
+}
+
+// newStageTold is newStage of which somebody is told what happens.
+func newStageTold(t testing.TB, events broker.Events, users ...string) *stage {
+	t.Helper()
 	s := &stage{t: t, ids: make(map[string]hooks.Identity), clock: time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC)}
 	ok := func(err error) {
 		t.Helper()
@@ -61,7 +67,7 @@ func newStage(t testing.TB, users ...string) *stage {
 	var err error
 	s.store, err = bolt.Open(bolt.Config{Dir: t.TempDir(), MinFree: -1, Now: s.now})
 	ok(err)
-	s.broker, err = broker.New(broker.Config{Store: s.store, Now: s.now})
+	s.broker, err = broker.New(broker.Config{Store: s.store, Events: events, Now: s.now})
 	ok(err)
 	auth, err := hooks.NewAuthenticator(hooks.Config{Directory: s.store, Now: s.now})
 	ok(err)
