@@ -3,6 +3,7 @@ package bolt
 import (
 	"bytes"
 	"encoding/binary"
+	"strings"
 
 	bbolt "go.etcd.io/bbolt"
 
@@ -107,7 +108,31 @@ func (c rowCheck) directory() {
 			c.belongs(bucket, k)
 		})
 	}
+	c.tables()
 	c.answers()
+}
+
+// tables checks the rows of all tables: that each can be read, and that what belongs to accounts belongs to one there is.
+func (c rowCheck) tables() {
+	if c.tx.Bucket(dirRows) == nil { // of an older format
+		return
+	}
+	c.rows(dirRows, func(k, v []byte) {
+		t, o, _, err := splitRowKey(k)
+		if err != nil {
+			c.found("a row's key: %v", err)
+			return
+		}
+		if _, err := decodeTableRow(k, v); err != nil {
+			c.found("a row of %s: %v", t, err)
+		}
+		if !strings.HasPrefix(string(t), "user.") {
+			return
+		}
+		if a := o.Number(); a == 0 || !c.alive(key64(a)) {
+			c.found("%s of a%d, who does not exist", t, a)
+		}
+	})
 }
 
 // answers checks that each answer has its three rows and no row stands alone.

@@ -16,6 +16,7 @@ import (
 type world struct {
 	*Graph
 	store *bolt.Store
+	dir   string
 	a, b  store.AccountID
 	clock time.Time
 }
@@ -34,7 +35,7 @@ func newWorld(t *testing.T) *world {
 			t.Error(err)
 		}
 	})
-	w.store, w.Graph = s, New(s, now)
+	w.store, w.Graph, w.dir = s, New(s, now), filepath.Join(dir, "data")
 	for i, name := range []string{"alice", "bob"} {
 		acct, err := s.CreateAccount(t.Context(), store.Account{Name: name})
 		if err != nil {

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/hwangso/hwangso/store"
+	"github.com/hwangso/hwangso/store/bolt"
 )
 
 // at is what a device has registered, nil for nothing; the row of the token must say the same.
@@ -438,5 +440,41 @@ func TestRoomPreview(t *testing.T) {
 	}
 	if all, err := w.RoomPreviews(w.a); err != nil || len(all) != 0 {
 		t.Errorf("of an erased account: %v, %v", all, err)
+	}
+}
+
+// A backup has what was registered, whole, and its check finds nothing wrong with it.
+func TestRegistrationsInABackup(t *testing.T) {
+	w := newWorld(t)
+	w.register(t, w.a, Registration{Device: 1, Provider: FCM, Token: "one"}, true)
+	w.register(t, w.a, Registration{Device: 2, Provider: WebPush, Token: "https://push.example/x", Key: []byte("k"), Secret: []byte("s")}, true)
+	w.register(t, w.b, Registration{Device: 1, Provider: APNs, Token: "two"}, true)
+	if _, err := w.SetRoomPreview(t.Context(), w.a, 7, PreviewHidden); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "backup")
+	if err := w.store.Backup(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	copied, key := filepath.Join(t.TempDir(), "restored"), filepath.Join(w.dir, "keys", "master.key")
+	if err := bolt.Restore(t.Context(), dir, copied, key); err != nil {
+		t.Fatal(err)
+	}
+	report, err := bolt.Check(t.Context(), copied, bolt.CheckOptions{Finding: func(line string) { t.Error(line) }})
+	if err != nil || report.Findings != 0 {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	s, err := bolt.Open(bolt.Config{Dir: copied, KeyFile: key, MinFree: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	r := &world{Graph: New(s, nil), store: s, a: w.a, b: w.b}
+	r.oneEach(t)
+	if list, err := r.Registrations(w.a); err != nil || len(list) != 2 || list[0].Token != "one" || string(list[1].Secret) != "s" {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if p, err := r.RoomPreview(w.a, 7); err != nil || p != PreviewHidden {
+		t.Errorf("preview %q, %v", p, err)
 	}
 }
