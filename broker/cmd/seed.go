@@ -16,23 +16,34 @@ import (
 
 const seedText = `For tests and measurements: users u0, u1 …, each with the K users of the nearest numbers as friends, and rooms g0, g1 …
 of consecutive users. The same numbers always make the same population. Every user's token is the password, together
-with the user name. The data directory must have no users yet, and no server may be running on it.`
+with the user name. The data directory must have no users yet, and no server may be running on it.
+
+With -push every user has a device that is woken when it is away, by default the one that the receivers of examples/swarm
+are. The token of user uN is the SHA-256 of "hwangso seed uN" in hexadecimal digits. They are for the simulator ("hwangso
+pushsim"), to which every token is a phone: let no server that uses the real services run on such data.`
 
 func seed(ctx context.Context, c command, args []string, io Streams) error {
 	f, p := c.flags(io), new(place)
 	var s bolt.Seed
+	var pushes seedPushes
 	f.IntVar(&s.Users, "users", 100, "how many users")
 	f.IntVar(&s.Friends, "friends", 10, "friends of each user")
 	f.IntVar(&s.Rooms, "rooms", 0, "how many rooms")
 	f.IntVar(&s.RoomSize, "room-size", 10, "members of each room")
 	f.StringVar(&s.Password, "password", "", "every user's token; required")
 	f.IntVar(&s.Messages, "messages", 0, "messages of history in all")
+	f.Var(&pushes, "push", "register a device of every user for pushes: `apns`, fcm, or both with a comma, in turns")
+	f.StringVar(&pushes.client, "push-client", "swarm-r", "the client `identifier` of the devices that -push registers")
 	p.flags(f)
 	if _, err := parse(f, args, 0, 0, io); err != nil {
 		return err
 	}
 	if err := p.fill(f); err != nil {
 		return err
+	}
+	if pushes.client == "" {
+		fmt.Fprintln(io.Err, "-push-client must not be empty")
+		return ErrUsage
 	}
 	s.Friends = min(s.Friends, max(0, s.Users-1))
 	if err := s.Validate(); err != nil {
@@ -42,7 +53,11 @@ func seed(ctx context.Context, c command, args []string, io Streams) error {
 	began := time.Now()
 	bar := newProgress(io.Err)
 	cfg := bolt.Config{Dir: p.data, KeyFile: p.key}
-	err := bolt.Load(ctx, cfg, s, func(stage string, done, total int) { bar.show(stage, int64(done), int64(total)) })
+	show := func(stage string, done, total int) { bar.show(stage, int64(done), int64(total)) }
+	err := bolt.Load(ctx, cfg, s, show)
+	if err == nil {
+		err = pushes.register(ctx, cfg, s.Users, show)
+	}
 	bar.clear()
 	switch {
 	case errors.Is(err, bolt.ErrLocked):
