@@ -167,16 +167,20 @@ func (b *Bridge) Detached(a store.AccountID, d store.DeviceID) {
 		return
 	}
 	for _, r := range u.rings {
-		if r.due != 0 && (r.device == d || r.why == ReasonActive) {
+		if r.due != 0 && (r.device == d || r.why == ReasonActive) || u.looksAt(r) {
 			b.enqueue(r)
 		}
 	}
 }
 
+// looksAt reports whether a worker may be deciding about a ring at this moment, from what was so before.
+func (a *account) looksAt(r *bell) bool { return a.working && r.due == 0 && r.fly == nil }
+
 // Changed tells that something else about a user and a conversation has changed than what the journal tells (a block, a
 // mute, who is a favourite), so that a message that a device shows may have to go. log 0: of all its conversations. What a
 // crash cuts short is not repeated.
 func (b *Bridge) Changed(a store.AccountID, log store.LogID) error {
+	b.unreads.forget(a) // the journal tells the counter too, but perhaps only after a worker has asked it
 	if log != 0 {
 		return b.changed(a, log, 0, nil)
 	}
@@ -209,7 +213,7 @@ func (b *Bridge) Changed(a store.AccountID, log store.LogID) error {
 	defer sh.mu.Unlock()
 	if u := sh.accounts[a]; u != nil {
 		for _, r := range u.rings {
-			if r.due != 0 {
+			if r.due != 0 || u.looksAt(r) {
 				b.enqueue(r)
 			}
 		}

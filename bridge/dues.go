@@ -1,7 +1,9 @@
 package bridge
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"sync"
 )
 
@@ -88,8 +90,9 @@ func (s *soon) len() int {
 }
 
 // hints say which rows are due when. At most max are in memory, the earliest ones: every row that is due before horizon is
-// among them, those after it are found by reading the rows again. A hint may be wrong, and costs a look then; a row
-// that has none before horizon would be forgotten until a restart, so who writes a row adds its hint afterwards.
+// among them, and none that is due after it: those are found by reading the rows again. A hint may be wrong, and costs a
+// look then; a row that has none before horizon would be forgotten until a restart, so who writes a row adds its hint
+// afterwards.
 type hints struct {
 	mu      sync.Mutex
 	max     int
@@ -116,8 +119,12 @@ func (h *hints) put(k key, at, age int64) {
 	if has && old == at {
 		return
 	}
-	if !has && len(h.at) >= h.max {
-		h.horizon, h.lost = min(h.horizon, at), min(h.lost, at)
+	if !has && len(h.at) >= h.max && at < h.horizon {
+		h.halve() // what is due in the morning does not keep out what is due in seconds
+	}
+	if at > h.horizon || !has && len(h.at) >= h.max {
+		delete(h.at, k)
+		h.forgo(at)
 		return
 	}
 	if len(h.heap) >= 2*h.max {
@@ -125,6 +132,23 @@ func (h *hints) put(k key, at, age int64) {
 	}
 	h.at[k] = at
 	h.heap.push(due[key]{at, age, k})
+}
+
+// forgo notes that a row that is due then has no hint.
+func (h *hints) forgo(at int64) { h.horizon, h.lost = min(h.horizon, at), min(h.lost, at) }
+
+// halve makes room: the later half goes, and is found by reading the rows. It sorts all of them, so it happens at most
+// once for each half that was added.
+func (h *hints) halve() {
+	h.compact()
+	slices.SortFunc(h.heap, func(a, b due[key]) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.age, b.age)) })
+	keep := len(h.heap) / 2 // what is sorted is a heap
+	for _, d := range h.heap[keep:] {
+		delete(h.at, d.what)
+	}
+	h.forgo(h.heap[keep].at)
+	clear(h.heap[keep:])
+	h.heap = h.heap[:keep]
 }
 
 // compact leaves out the entries that are not valid any more.
@@ -164,7 +188,7 @@ func (h *hints) take(now int64, out []due[key]) []due[key] {
 func (h *hints) empties(now int64) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return !h.filling && h.horizon <= now && len(h.at) <= h.max/2
+	return !h.filling && h.horizon <= now && (len(h.at) <= h.max/2 || h.horizon == math.MinInt64)
 }
 
 // fill begins reading the rows. What is added until filled ends it is kept as far as there is room.
@@ -194,6 +218,13 @@ func (h *hints) failed() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.filling, h.horizon = false, math.MinInt64
+}
+
+// waits reports whether there is anything to look at later: a hint, or rows beyond them.
+func (h *hints) waits() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.at) > 0 || h.horizon != math.MaxInt64
 }
 
 func (h *hints) len() int {

@@ -164,6 +164,33 @@ func TestDetached(t *testing.T) {
 	})
 }
 
+// TestDetachedMeanwhile: a connection that ends, or a change, while the rules are being asked is not overlooked.
+func TestDetachedMeanwhile(t *testing.T) {
+	for name, tell := range map[string]func(w *world, a store.AccountID){
+		"detached": func(w *world, a store.AccountID) { w.b.Detached(a, 8) },
+		"changed":  func(w *world, a store.AccountID) { w.ok(w.b.Changed(a, 0)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			double(t, func(t *testing.T, w *world) {
+				w.start()
+				alice, bob, log := two(w)
+				asked := 0
+				w.rules.answer(func(_ key, _ *state, now time.Time) (verdict, error) {
+					if asked++; asked > 1 {
+						return verdict{}, nil
+					}
+					tell(w, bob)
+					return verdict{action: wait, reason: ReasonActive, until: now.Add(15 * time.Second)}, nil
+				})
+				w.say(log, alice)
+				time.Sleep(time.Second)
+				w.sent("message 1×1")
+				w.nothingWaits()
+			})
+		})
+	}
+}
+
 // TestRead: a message that is read does not ring, one that rang is cleared, and one that is read while its push waits for
 // its turn is not sent.
 func TestRead(t *testing.T) {
@@ -440,6 +467,44 @@ func TestStoreFails(t *testing.T) {
 		w.rules.mu.Unlock()
 		time.Sleep(1200 * time.Millisecond)
 		w.sent("message 1×1")
+		w.nothingWaits()
+	})
+}
+
+// TestNotMade: a push that could not be made, because the store did not answer when the lane asked for it, is made later.
+func TestNotMade(t *testing.T) {
+	double(t, func(t *testing.T, w *world) {
+		w.start()
+		alice, bob, log := two(w)
+		asked := 0
+		w.rules.answer(func(k key, _ *state, _ time.Time) (verdict, error) {
+			if asked++; asked == 2 {
+				return verdict{}, store.ErrUnavailable
+			}
+			return verdict{}, nil
+		})
+		w.say(log, alice)
+		w.sent()
+		if _, n := w.b.ledger.passed(); n == 0 {
+			t.Error("the position has passed what was not told")
+		}
+		time.Sleep(1200 * time.Millisecond)
+		w.sent("message 1×1")
+		w.nothingWaits()
+
+		// The same where a row stands for it.
+		w.read(log, bob, 1)
+		time.Sleep(time.Second)
+		w.sent("clear 0×0")
+		up := time.Now().Add(10 * time.Second)
+		w.lane.set(func(l *doubleLane) { l.refuse = func() (time.Time, bool) { return up, time.Now().Before(up) } })
+		w.say(log, alice)
+		synctest.Wait()
+		w.rules.mu.Lock()
+		asked = 0
+		w.rules.mu.Unlock()
+		time.Sleep(13 * time.Second)
+		w.sent("message 2×1")
 		w.nothingWaits()
 	})
 }

@@ -195,6 +195,103 @@ func TestHintsMoved(t *testing.T) {
 	}
 }
 
+// TestHintsCrowded: what is due soon is found while the hints are full of what is due much later, as in a night of quiet
+// hours, without reading all rows for each.
+func TestHintsCrowded(t *testing.T) {
+	const room, morning = 100, 1 << 40
+	h := newHints(room)
+	rows := map[key]int64{}
+	fills := 0
+	fill := func() {
+		fills++
+		h.fill()
+		e := earliest{max: room, rest: math.MaxInt64}
+		for k, at := range rows {
+			e.add(k, at, 0)
+		}
+		h.filled(e.list())
+	}
+	for i := range 5 * room {
+		rows[key{store.AccountID(i + 1), 1, 0}] = morning + int64(i%7)
+	}
+	fill()
+	out := make([]due[key], 0, 10)
+	for now := int64(0); now < 1000; now++ {
+		k := key{store.AccountID(now%300 + 1), 1, 1}
+		rows[k] = now + 3
+		h.add(k, now+3, 0)
+		if h.empties(now) {
+			fill()
+		}
+		for _, d := range h.take(now, out) {
+			if rows[d.what] > now {
+				t.Fatalf("%v is due at %d, and was found at %d", d.what, rows[d.what], now)
+			}
+			delete(rows, d.what)
+		}
+		for k, at := range rows {
+			if at < now {
+				t.Fatalf("%v was due at %d and is not found at %d", k, at, now)
+			}
+		}
+		if h.len() > room {
+			t.Fatalf("%d hints, with room for %d", h.len(), room)
+		}
+	}
+	if fills > 1 {
+		t.Errorf("the rows were read %d times", fills)
+	}
+	for now := int64(morning); now < morning+10; {
+		if h.empties(now) {
+			fill()
+		}
+		found := h.take(now, out)
+		for _, d := range found {
+			delete(rows, d.what)
+		}
+		if len(found) == 0 && !h.empties(now) {
+			now++
+		}
+	}
+	if len(rows) != 0 {
+		t.Errorf("%d rows were never looked at", len(rows))
+	}
+}
+
+// TestFewHintsIdle: rows of which nothing is known in memory are found when they are due, though nothing else happens.
+func TestFewHintsIdle(t *testing.T) {
+	double(t, func(t *testing.T, w *world) {
+		w.limit.hints = 10
+		w.start()
+		began := time.Now()
+		w.lane.set(func(l *doubleLane) {
+			n := 0
+			l.refuse = func() (time.Time, bool) { // a few soon, the others later
+				if n++; n <= 5 {
+					return began.Add(time.Minute), time.Since(began) < time.Minute
+				}
+				return began.Add(5 * time.Minute), time.Since(began) < 5*time.Minute
+			}
+		})
+		alice := w.account("alice")
+		for i := range 40 {
+			a := w.account("u" + string(rune('a'+i/26)) + string(rune('a'+i%26)))
+			w.register(a, 7)
+			w.say(w.pair(alice, a), alice)
+			synctest.Wait()
+		}
+		next := w.crash()
+		next.limit.hints = 10
+		next.start()
+		time.Sleep(10 * time.Minute)
+		if n := len(next.lane.taken()); n != 40 {
+			t.Errorf("%d pushes", n)
+		}
+		next.nothingWaits()
+		next.end()
+	})
+}
+
 // TestCaps: of a device's pushes no more than so many fall into any minute.
 func TestCaps(t *testing.T) {
 	c := newCaps(20)

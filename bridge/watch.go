@@ -43,7 +43,7 @@ func (b *Bridge) watch(ctx context.Context) {
 			continue
 		}
 		clear(soon[:cap(soon)])
-		if waits || b.soon.len() > 0 || b.hints.len() > 0 || b.filling.Load() {
+		if waits || b.soon.len() > 0 || b.hints.waits() || b.filling.Load() {
 			timer.Reset(tick)
 			select {
 			case <-ctx.Done():

@@ -149,7 +149,7 @@ func (b *Bridge) run(sh *shard, a *account, p *pass) {
 func (r *bell) drop() {
 	r.news.drop()
 	r.release()
-	r.due, r.todo, r.st = 0, false, nil
+	r.due, r.todo, r.st = 0, r.result != nil, nil // what became of a push is seen to, or the ring would stay for ever
 }
 
 func (r *bell) release() {
@@ -372,6 +372,7 @@ func (b *Bridge) landed(ctx context.Context, p *pass, l *look, now time.Time) er
 	from, oldest := l.st.First, l.st.Time
 	if j.counted && res.Action != lane.Sent && !res.Tried {
 		b.caps.back(l.r.key)
+		j.counted = false // once, though this is seen to again where the store fails
 	}
 	note := remark{reason: v.reason, from: from, upto: v.upto, answer: answerOf(res), push: j.sent}
 	switch res.Action {
@@ -389,8 +390,11 @@ func (b *Bridge) landed(ctx context.Context, p *pass, l *look, now time.Time) er
 		l.settled, l.save = v.upto, true
 	case lane.Unneeded:
 		switch {
-		case j.err != nil:
-			return j.err
+		case j.err != nil: // what became of the push is known: it was not made; so the ring is looked at anew, not the result
+			b.metrics.failures.Inc()
+			b.log.Error("push not made", keyUser, l.r.account, keyDevice, l.r.device, keyLog, l.r.log, keyErr, j.err)
+			l.keep()
+			l.wait, l.why = now.Add(again), ReasonRetry
 		case j.moved:
 			l.keep()
 			l.more = true
