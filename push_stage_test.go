@@ -18,6 +18,7 @@ import (
 	"github.com/hwangso/hwangso/bridge/pushsim"
 	"github.com/hwangso/hwangso/bridge/webpush"
 	"github.com/hwangso/hwangso/broker"
+	"github.com/hwangso/hwangso/broker/api"
 	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/store"
 	"github.com/hwangso/hwangso/store/graph"
@@ -33,19 +34,54 @@ type ringing struct {
 	providers map[graph.PushProvider]push.Provider
 	lanes     map[graph.PushProvider]lane.Config
 
-	told atomic.Pointer[bridge.Bridge] // who hears of connections that end
+	told     atomic.Pointer[bridge.Bridge] // who hears of what the journal does not tell
+	signedIn atomic.Pointer[api.API]       // who hears of new devices
 }
+
+// Detached and Changed implement bridge.Told for the API, which is there before the bridge. So do Why, Status, Resume and
+// Last bridge.Asked and bridge.Operated.
+func (r *ringing) Detached(a store.AccountID, d store.DeviceID) {
+	if b := r.told.Load(); b != nil {
+		b.Detached(a, d)
+	}
+}
+
+func (r *ringing) Changed(a store.AccountID, log store.LogID) error {
+	if b := r.told.Load(); b != nil {
+		return b.Changed(a, log)
+	}
+	return nil
+}
+
+func (r *ringing) Why(ctx context.Context, a store.AccountID, log store.LogID, seq store.Seq) ([]bridge.Decision, error) {
+	return r.told.Load().Why(ctx, a, log, seq)
+}
+
+func (r *ringing) Status() bridge.Status { return r.told.Load().Status() }
+
+func (r *ringing) Resume(p graph.PushProvider) (paused, known bool) { return r.told.Load().Resume(p) }
+
+func (r *ringing) Last(a store.AccountID) []bridge.Decision { return r.told.Load().Last(a) }
 
 // newRinging makes a server with these users. change may set what the bridge is made of.
 func newRinging(t testing.TB, change func(*bridge.Config), users ...string) *ringing {
 	t.Helper()
 	r := &ringing{providers: make(map[graph.PushProvider]push.Provider)}
-	r.stage = newStageTold(t, broker.Events{Detached: func(id hooks.Identity, _ bool) {
-		if b := r.told.Load(); b != nil && !id.Guest {
-			b.Detached(id.Account, id.Device)
-		}
-	}}, users...)
-	r.pass(time.Since(r.now()))
+	events := broker.Events{
+		Attached: func(id hooks.Identity, _ bool) {
+			if a := r.signedIn.Load(); a != nil && id.New {
+				a.DeviceSignedIn(id)
+			}
+		},
+		Detached: func(id hooks.Identity, _ bool) {
+			if !id.Guest {
+				r.Detached(id.Account, id.Device)
+			}
+		},
+	}
+	r.stage = newStageWith(t, events, &api.Pushes{Providers: graph.PushProviders(), Bridge: r}, users...)
+	r.signedIn.Store(r.api)
+	r.pass(time.Now().Truncate(time.Second).Sub(r.now()))
 	r.open(change)
 	return r
 }

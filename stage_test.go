@@ -51,11 +51,11 @@ func (s *stage) pass(d time.Duration) {
 // newStage makes a server with these users; each one's password is "pw".
 func newStage(t testing.TB, users ...string) *stage {
 	t.Helper()
-	return newStageTold(t, broker.Events{}, users...)
+	return newStageWith(t, broker.Events{}, nil, users...)
 }
 
-// newStageTold is newStage of which somebody is told what happens.
-func newStageTold(t testing.TB, events broker.Events, users ...string) *stage {
+// newStageWith is newStage of which somebody is told what happens, and with an API that knows of pushes.
+func newStageWith(t testing.TB, events broker.Events, pushes *api.Pushes, users ...string) *stage {
 	t.Helper()
 	s := &stage{t: t, ids: make(map[string]hooks.Identity), clock: time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC)}
 	ok := func(err error) {
@@ -71,7 +71,7 @@ func newStageTold(t testing.TB, events broker.Events, users ...string) *stage {
 	ok(err)
 	auth, err := hooks.NewAuthenticator(hooks.Config{Directory: s.store, Now: s.now})
 	ok(err)
-	s.api, err = api.New(api.Config{Broker: s.broker, Auth: auth, Now: s.now})
+	s.api, err = api.New(api.Config{Broker: s.broker, Auth: auth, Push: pushes, Now: s.now})
 	ok(err)
 	s.broker.SetRequests(s.api)
 	edge, err := wire.New(wire.Default(), s.broker, auth)
@@ -136,6 +136,10 @@ type actor struct {
 	packet   uint16
 	holds    bool // acknowledges no delivery
 
+	via       string // dials this instead of the server
+	keepAlive byte   // seconds; 0: none
+	zero      bool   // subscribes with QoS 0
+
 	mu     sync.Mutex
 	frames [][]byte
 	grown  chan struct{}
@@ -166,7 +170,11 @@ func mqttFrame(first byte, body []byte) []byte {
 // connect opens the connection; a persistent session, unless clean.
 func (a *actor) connect(clean bool) {
 	a.s.t.Helper()
-	conn, err := net.Dial("tcp", a.s.addr)
+	to := a.s.addr
+	if a.via != "" {
+		to = a.via
+	}
+	conn, err := net.Dial("tcp", to)
 	if err != nil {
 		a.s.t.Fatal(err)
 	}
@@ -179,7 +187,7 @@ func (a *actor) connect(clean bool) {
 	if clean {
 		flags |= 2
 	}
-	body := append(mqttString(nil, name), a.version, flags, 0, 0)
+	body := append(mqttString(nil, name), a.version, flags, 0, a.keepAlive)
 	if a.version == 5 {
 		body = append(body, 5, 0x11, 0, 0, 0x0e, 0x10) // the session outlives the connection for an hour
 	}
@@ -197,6 +205,27 @@ func (a *actor) write(b []byte) {
 	if _, err := a.conn.Write(b); err != nil {
 		a.s.t.Fatal(err)
 	}
+}
+
+// ping asks whether the server is there, and waits for the answer.
+func (a *actor) ping() {
+	a.s.t.Helper()
+	pongs := 0
+	a.mu.Lock()
+	for _, f := range a.frames {
+		if f[0] == 0xd0 {
+			pongs++
+		}
+	}
+	a.mu.Unlock()
+	a.write([]byte{0xc0, 0})
+	n := 0
+	a.await(func(f []byte) bool {
+		if f[0] == 0xd0 {
+			n++
+		}
+		return n > pongs
+	})
 }
 
 // disconnect ends the connection in order and waits until the server has ended it too.
@@ -307,7 +336,11 @@ func (a *actor) subscribe(filters ...string) {
 		body = append(body, 0)
 	}
 	for _, f := range filters {
-		body = append(mqttString(body, f), 1)
+		qos := byte(1)
+		if a.zero {
+			qos = 0
+		}
+		body = append(mqttString(body, f), qos)
 	}
 	a.write(mqttFrame(0x82, body))
 	a.await(func(f []byte) bool {

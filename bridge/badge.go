@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	mostCounted = 999       // the count of one conversation stops here
-	mostScanned = 4096      // newest messages that are looked at for it
+	mostScanned = 4096 // newest messages of one conversation that are looked at for its count
+	mostCounted = mostScanned
 	mostBadges  = 1 << 14   // users whose counters are in memory; the one not asked for longest of a few goes first
 	badgeLasts  = time.Hour // after that a counter is made anew, whatever happened to it
 )

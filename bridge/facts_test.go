@@ -329,7 +329,7 @@ func TestAssessMany(t *testing.T) {
 		t.Errorf("got %+v", v)
 	}
 	say(2000, alice)
-	if v := w.ask(bob, room, st); v.action != ring || v.newest.Seq != 2301 || v.count != mostCounted {
+	if v := w.ask(bob, room, st); v.action != ring || v.newest.Seq != 2301 || v.count != 2001 {
 		t.Errorf("got %+v", v)
 	}
 	w.read(room, bob, 2300)
