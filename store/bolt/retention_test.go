@@ -12,7 +12,8 @@ import (
 	"github.com/hwangso/hwangso/store"
 )
 
-// fill makes rooms with history, operations, marks and membership changes, over several segments.
+// fill makes rooms with history, operations, marks and membership changes, over several segments: no more waits at once
+// than fits into one of 16 KiB, because what is committed together is in one segment, however much it is.
 func fill(t *testing.T, s *Store, rooms, messages int) []store.LogID {
 	t.Helper()
 	var ids []store.LogID
@@ -39,10 +40,13 @@ func fill(t *testing.T, s *Store, rooms, messages int) []store.LogID {
 			pending = append(pending, s.SetMark(store.Mark{Log: id, Account: 2, Seq: store.Seq(i)}))
 		}
 		pending = append(pending, s.Append(d))
-	}
-	for _, p := range pending {
-		if _, err := p.Result(); err != nil && store.CodeOf(err) != store.CodeBad {
-			t.Fatal(err)
+		if len(pending) >= 32 || i == messages-1 {
+			for _, p := range pending {
+				if _, err := p.Result(); err != nil && store.CodeOf(err) != store.CodeBad {
+					t.Fatal(err)
+				}
+			}
+			pending = pending[:0]
 		}
 	}
 	return ids
