@@ -246,10 +246,14 @@ func TestRecall(t *testing.T) {
 func TestMoreWhileFlying(t *testing.T) {
 	double(t, func(t *testing.T, w *world) {
 		w.start()
-		alice, _, log := two(w)
+		alice, bob, log := two(w)
 		gate := make(chan struct{})
 		w.lane.set(func(l *doubleLane) { l.after = gate })
 		w.say(log, alice)
+		synctest.Wait()
+		if why, err := w.b.Why(t.Context(), bob, log, 1); err != nil || len(why) != 1 || why[0].Reason != ReasonAway || !why[0].Until.IsZero() {
+			t.Errorf("while the push is on its way: %+v, %v", why, err)
+		}
 		w.sent("message 1×1")
 		w.say(log, alice)
 		w.sent()

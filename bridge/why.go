@@ -121,11 +121,14 @@ func (b *Bridge) stands(k key, seq store.Seq) (d Decision, ok bool, err error) {
 	err = b.within(k, func(r *bell, st *state, _ func() *bell) {
 		switch {
 		case r != nil && r.news.first.seq != 0 && seq >= r.news.first.seq && seq <= r.news.last:
-			if d.Reason, ok = r.why, true; d.Reason == "" {
-				d.Reason = ReasonGrace
-			}
-			if r.due != 0 {
+			switch {
+			case r.due != 0:
+				if d.Reason, ok = r.why, true; d.Reason == "" {
+					d.Reason = ReasonGrace
+				}
 				d.Until = time.UnixMilli(r.due)
+			case r.fly != nil: // on its way
+				d.Reason, ok = r.fly.reason, true
 			}
 		case st != nil && st.First != 0 && seq >= st.First:
 			if d.Reason, ok = st.Reason, true; st.Due != 0 {
