@@ -108,7 +108,7 @@ func New(cfg Config) (*Bridge, error) {
 }
 
 // Lane is a provider's lane, for who has other pushes for it and for who looks how it is; nil: the provider is not set up.
-// Close the bridge after whoever submits to it.
+// Close the bridge after or together with whoever submits to it: closed, it takes nothing.
 func (b *Bridge) Lane(p graph.PushProvider) *lane.Lane {
 	l, _ := b.lanes[p].(*lane.Lane)
 	return l
@@ -160,8 +160,12 @@ func (b *Bridge) Close() error {
 		b.closing.Store(true)
 		b.stop()
 		b.readers.Wait()
-		for _, l := range b.lanes {
-			if err := l.Close(); err != nil && b.err == nil {
+		ended := make(chan error, len(b.lanes))
+		for _, l := range b.lanes { // together: several providers that do not answer take no longer than one
+			go func() { ended <- l.Close() }()
+		}
+		for range b.lanes {
+			if err := <-ended; err != nil && b.err == nil {
 				b.err = err
 			}
 		}

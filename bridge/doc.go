@@ -54,6 +54,7 @@
 //	watch    one per Bridge: looks at what is due       Close
 //	fill     at most one: reads the rows for it         Close
 //	work     32 per Bridge: decide and write rows       Close, after the lanes
+//	Close    one per lane: closes it                    Close
 //
 // Close waits for all of them. A lane's goroutines call Build and Done; see package lane.
 //

@@ -90,7 +90,8 @@ func New(cfg Config) (*Bulk, error) {
 	return b, nil
 }
 
-// Close stops sending and waits; pages under way are begun again by the next New. Safe twice. Close it before the lanes.
+// Close stops sending and waits; pages under way are begun again by the next New. Safe twice. Close it before the lanes, or
+// at the same time.
 func (b *Bulk) Close() error {
 	b.end()
 	b.wg.Wait()

@@ -69,6 +69,10 @@ func pushAnnounce(ctx context.Context, c command, args []string, io Streams) err
 		if err := o.call(ctx, "push.announce", map[string]any{"id": *id, "title": title, "text": text, "hours": *hours}, &out); err != nil {
 			return err
 		}
+		if !o.running {
+			fmt.Fprintf(io.Out, "%s is sent when the server runs\n", *id)
+			return nil
+		}
 		fmt.Fprintf(io.Out, "%s is on its way\n", *id)
 		if !*wait {
 			return nil

@@ -105,6 +105,7 @@ func (p *place) settings() settings {
 	var s settings
 	s.register(flag.NewFlagSet("", flag.ContinueOnError))
 	s.data, s.keyFile, s.phoneKey = p.data, p.key, p.phoneKey
+	s.push.stored = true
 	return s
 }
 

@@ -30,6 +30,7 @@ type pushSettings struct {
 	fcmCredentials, fcmURL          string
 	webKey, webContact, webAllow    string
 	times                           bridge.Config // its durations and numbers alone
+	stored                          bool          // the server does not run: what is stored is looked at and changed, and nothing sent
 }
 
 func (s *pushSettings) register(f *flag.FlagSet) {
@@ -109,7 +110,7 @@ func (s *pushSettings) certificates() (*x509.CertPool, error) {
 
 // pushes are the parts of a server that wake devices.
 type pushes struct {
-	bridge    *bridge.Bridge
+	bridge    *bridge.Bridge // nil: the server does not run
 	bulk      *bulk.Bulk
 	providers map[graph.PushProvider]push.Provider
 	web       *webpush.Provider // nil: no web push
@@ -123,6 +124,9 @@ func (srv *server) openPushes() (err error) {
 	}
 	p := &pushes{providers: make(map[graph.PushProvider]push.Provider)}
 	srv.pushes = p // so that what was opened is closed after an error
+	if set.stored {
+		return srv.openBulk(p)
+	}
 	if err := srv.openProviders(p); err != nil {
 		return err
 	}
@@ -132,6 +136,11 @@ func (srv *server) openPushes() (err error) {
 	if p.bridge, err = bridge.New(cfg); err != nil {
 		return err
 	}
+	return srv.openBulk(p)
+}
+
+// openBulk starts what sends to many, over the lanes that there are. Without any, jobs can be made and looked at.
+func (srv *server) openBulk(p *pushes) (err error) {
 	lanes := make(map[graph.PushProvider]bulk.Lane, len(p.providers))
 	for name := range p.providers {
 		lanes[name] = p.bridge.Lane(name)
@@ -188,14 +197,23 @@ func (srv *server) openProviders(p *pushes) error {
 	return nil
 }
 
-// close ends what wakes devices. What is under way to a provider is waited for; what waits goes on at the next start.
+// close ends what wakes devices. What is under way to a provider is waited for; what waits goes on at the next start. A
+// provider that does not answer takes its time once: nobody begins to wait only when somebody else has waited.
 func (p *pushes) close() error {
-	var errs []error
+	var ends []func() error
 	if p.bulk != nil {
-		errs = append(errs, p.bulk.Close())
+		ends = append(ends, p.bulk.Close)
 	}
 	if p.bridge != nil {
-		errs = append(errs, p.bridge.Close())
+		ends = append(ends, p.bridge.Close)
+	}
+	done := make(chan error, len(ends))
+	for _, end := range ends {
+		go func() { done <- end() }()
+	}
+	var errs []error
+	for range ends {
+		errs = append(errs, <-done)
 	}
 	for _, c := range p.providers {
 		errs = append(errs, c.Close())
@@ -208,7 +226,10 @@ func (p *pushes) forAPI() *api.Pushes {
 	if p == nil {
 		return nil
 	}
-	out := &api.Pushes{Check: p.check, Bridge: p.bridge, Announce: p.bulk}
+	out := &api.Pushes{Check: p.check, Announce: p.bulk}
+	if p.bridge != nil {
+		out.Bridge = p.bridge
+	}
 	for _, name := range graph.PushProviders() {
 		if p.providers[name] != nil {
 			out.Providers = append(out.Providers, name)

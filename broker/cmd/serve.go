@@ -151,7 +151,7 @@ func open(ctx context.Context, set settings, log *slog.Logger, io Streams) (srv 
 	}
 	gone := events.Detached
 	events.Detached = func(id hooks.Identity, orderly bool) {
-		if srv.pushes != nil && !id.Guest {
+		if srv.pushes != nil && srv.pushes.bridge != nil && !id.Guest {
 			srv.pushes.bridge.Detached(id.Account, id.Device) // made below, before anybody can connect
 		}
 		if gone != nil {

@@ -140,7 +140,11 @@ func (c *Client) up(m *autopaho.ConnectionManager, _ *paho.Connack) {
 
 func (c *Client) down() bool {
 	c.mu.Lock()
-	c.ready = make(chan struct{})
+	select {
+	case <-c.ready:
+		c.ready = make(chan struct{})
+	default: // it broke before the filters were in force: who waits waits on
+	}
 	c.mu.Unlock()
 	c.state(false, nil)
 	return true
