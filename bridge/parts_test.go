@@ -9,7 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/store"
+	"github.com/hwangso/hwangso/store/graph"
 )
 
 // TestLedger: the position passes a segment when nothing holds it or one before it, in whatever order they let go.
@@ -615,5 +617,32 @@ func TestCloseWaits(t *testing.T) {
 		w.start()
 		w.sent()
 		w.nothingWaits()
+	})
+}
+
+// meeting is a lane whose Close returns when the other one's was called.
+type meeting struct {
+	*doubleLane
+	here, there chan struct{}
+}
+
+func (m *meeting) Close() error {
+	close(m.here)
+	<-m.there
+	return m.doubleLane.Close()
+}
+
+// TestCloseTogether: a lane that takes its time does not keep the others from ending.
+func TestCloseTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, t.TempDir())
+		cfg := Config{Store: w.store, Access: hooks.NewAccess(w.store, hooks.AccessConfig{}), Live: w.live}
+		cfg.setDefaults()
+		one, other := make(chan struct{}), make(chan struct{})
+		var err error
+		w.b, err = start(cfg, func(b *Bridge) judge { return &doubleRules{b: b} }, map[graph.PushProvider]carrier{
+			graph.APNs: &meeting{newDoubleLane(), one, other}, graph.FCM: &meeting{newDoubleLane(), other, one}}, w.limit)
+		w.ok(err)
+		w.close()
 	})
 }
