@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -22,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/hwangso/hwangso/bridge"
+	"github.com/hwangso/hwangso/bridge/push"
 	"github.com/hwangso/hwangso/broker"
 	"github.com/hwangso/hwangso/broker/api"
 	"github.com/hwangso/hwangso/broker/view"
@@ -30,6 +32,7 @@ import (
 	"github.com/hwangso/hwangso/hooks/limit"
 	"github.com/hwangso/hwangso/store"
 	"github.com/hwangso/hwangso/store/bolt"
+	"github.com/hwangso/hwangso/store/graph"
 	"github.com/hwangso/hwangso/store/policy"
 )
 
@@ -317,6 +320,13 @@ func newWorld(t *testing.T) *world {
 	w.api, err = api.New(api.Config{Broker: b, Auth: auth, Registerer: &w.describe})
 	check(err)
 	t.Cleanup(func() { check(w.api.Close()) })
+	nobody := make(map[graph.PushProvider]push.Provider)
+	for _, p := range graph.PushProviders() {
+		nobody[p] = nowhere{}
+	}
+	pushes, err := bridge.New(bridge.Config{Store: st, Access: b.Access(), Live: b, Providers: nobody, Registerer: &w.describe})
+	check(err)
+	t.Cleanup(func() { check(pushes.Close()) })
 	c := wire.Default()
 	c.Registerer = &w.describe
 	_, err = wire.New(c, b, auth)
@@ -327,7 +337,16 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-var descMark = regexp.MustCompile(`fqName: "([^"]*)", help: "([^"]*)".*variableLabels: \{([^}]*)\}`)
+// nowhere is a provider that reaches nobody.
+type nowhere struct{}
+
+func (nowhere) Send(context.Context, *push.Push) push.Answer {
+	return push.Answer{Outcome: push.Unavailable}
+}
+func (nowhere) Refresh()     {}
+func (nowhere) Close() error { return nil }
+
+var descMark = regexp.MustCompile(`fqName: "([^"]*)", help: "([^"]*)".*constLabels: \{([^}]*)\}, variableLabels: \{([^}]*)\}`)
 
 func (w *world) metricsTable(t *testing.T) string {
 	rows := make(map[string]string)
@@ -337,8 +356,8 @@ func (w *world) metricsTable(t *testing.T) string {
 			t.Fatalf("cannot read the description %s", d)
 		}
 		var labels []string
-		for l := range strings.SplitSeq(m[3], ",") {
-			if l != "" {
+		for l := range strings.SplitSeq(m[3]+","+m[4], ",") {
+			if l, _, _ = strings.Cut(l, "="); l != "" {
 				labels = append(labels, "`"+l+"`")
 			}
 		}

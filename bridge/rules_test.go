@@ -580,10 +580,10 @@ func contradicts(f facts, v verdict, now time.Time) string {
 func TestBurst(t *testing.T) {
 	for _, lasts := range []time.Duration{time.Second, 5 * time.Second, 20 * time.Second, 45 * time.Second, time.Minute} {
 		const messages = 1000
-		st, now := state{}, noon
+		var st state
 		var pushes []verdict
 		for at := time.Duration(0); at < 5*time.Minute; at += 100 * time.Millisecond {
-			now = noon.Add(at)
+			now := noon.Add(at)
 			came := min(store.Seq(messages*at/lasts)+1, messages)
 			if st.First == 0 && came > st.Done {
 				st.First, st.Time = st.Done+1, now.UnixMilli()

@@ -20,13 +20,12 @@ type town struct {
 	s    *counting
 	live *townLive
 	at   time.Time
-	cids int
 }
 
 // counting counts what is read of the log.
 type counting struct {
 	*bolt.Store
-	reads, infos int
+	reads int
 }
 
 func (c *counting) Read(q store.Query) (store.Page, error) {

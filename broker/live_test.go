@@ -116,7 +116,7 @@ func TestDetachedIsConsistent(t *testing.T) {
 		t.Errorf("at the end: %+v", got)
 	}
 
-	bob = w.connect("bob", "b", withoutAcks)
+	w.connect("bob", "b", withoutAcks)
 	next := w.connect("bob", "b", withoutAcks)
 	if got := <-told; got.linked != "c" {
 		t.Errorf("at a takeover: %+v", got)

@@ -134,6 +134,9 @@ func (a *API) pushAnnouncementSet(ctx context.Context, _ *caller, in *pushAnnoun
 		return nil, err
 	}
 	p, err := b.Set(ctx, id, bulk.State(in.State))
+	if store.CodeOf(err) == store.CodeNotFound {
+		return nil, notFound("there is no such announcement")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("api: announcement: %w", err)
 	}

@@ -157,6 +157,9 @@ func (a *API) deviceSet(ctx context.Context, c *caller, in *deviceSetIn) (*devic
 			return nil, err
 		}
 	}
+	if in.Notifies != nil || in.Background != nil && !*in.Background { // what it has acknowledged counts otherwise now
+		a.lookAgain(d.Account, 0)
+	}
 	pushes, err := a.pushesOf(d.Account)
 	if err != nil {
 		return nil, err

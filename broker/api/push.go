@@ -138,6 +138,9 @@ func (a *API) devicePush(ctx context.Context, c *caller, in *devicePushIn) (*dev
 	if err != nil {
 		return nil, fmt.Errorf("api: device.push: %w", err)
 	}
+	if out.Changed {
+		a.lookAgain(c.account.ID, 0)
+	}
 	pushes, err := a.pushesOf(c.account.ID)
 	if err != nil {
 		return nil, err
@@ -289,33 +292,40 @@ func fromBase64(field, s string) ([]byte, error) {
 
 // decides are the notices about changes that may decide otherwise whether a device rings, or what it shows.
 var decides = map[string]bool{view.NoticeBlocked: true, view.NoticeMute: true, view.NoticeQuiet: true, view.NoticeSettings: true,
-	view.NoticeFriends: true, view.NoticeRequests: true}
+	view.NoticeFriends: true, view.NoticeRequests: true, view.NoticeRemoved: true,
+	view.NoticeSuspended: true, view.NoticeLocked: true, view.NoticeRestored: true}
 
-// tellBridge tells the bridge what the notice tells the user's devices. What fails is looked at again when the conversation
-// has its next message.
+// tellBridge tells the bridge what the notice tells the user's devices.
 func (a *API) tellBridge(u store.AccountID, n view.Notice) {
-	p := a.cfg.Push
-	if p == nil || p.Bridge == nil || !decides[n.What] {
+	if a.cfg.Push == nil || !decides[n.What] {
 		return
 	}
-	var log store.LogID // all
-	key := store.Key{}
+	var key store.Key
 	switch {
 	case n.Room != "":
 		key = store.RoomKey(n.Room)
 	case n.Who != 0 && n.What != view.NoticeFriends: // a favourite counts in every conversation
 		key = store.PairKey(u, n.Who)
+	default:
+		a.lookAgain(u, 0)
+		return
 	}
-	var err error
-	if key != (store.Key{}) {
-		var info store.LogInfo
-		info, err = a.store.Find(key)
-		log = info.ID
-	}
-	if err == nil {
-		err = p.Bridge.Changed(u, log)
-	}
+	info, err := a.store.Find(key)
 	if err != nil {
+		a.log.Warn("pushes not looked at again", keyErr, err)
+		return
+	}
+	a.lookAgain(u, info.ID)
+}
+
+// lookAgain has the bridge look again at what a user's devices are to be told, or show, of a conversation; log 0: of all.
+// What fails is looked at again when the conversation has its next message.
+func (a *API) lookAgain(u store.AccountID, log store.LogID) {
+	p := a.cfg.Push
+	if p == nil || p.Bridge == nil {
+		return
+	}
+	if err := p.Bridge.Changed(u, log); err != nil {
 		a.log.Warn("pushes not looked at again", keyErr, err)
 	}
 }

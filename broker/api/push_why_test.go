@@ -320,5 +320,22 @@ func TestBridgeIsTold(t *testing.T) {
 	w.mqtt("alice", "phone", "device.set", "", `{"background":true}`)
 	want(t, "background", b.news(), say("detached", u, store.DeviceOf(u, "phone")))
 	w.mqtt("alice", "phone", "device.set", "", `{"background":false}`)
-	want(t, "in front", b.news(), "")
+	want(t, "in front", b.news(), all)
+	w.mqtt("alice", "phone", "device.set", "", `{"notifies":true}`)
+	want(t, "notifies", b.news(), all)
+	w.mqtt("alice", "phone", "device.set", "", `{"label":"my phone"}`)
+	want(t, "a label", b.news(), "")
+	register := `{"provider":"fcm","token":"abc"}`
+	w.mqtt("alice", "phone", "device.push", "", register)
+	want(t, "registered", b.news(), all)
+	w.mqtt("alice", "phone", "device.push", "", register)
+	want(t, "registered again", b.news(), "")
+	w.mqtt("alice", "phone", "device.push", "", `{"remove":true}`)
+	want(t, "not registered any more", b.news(), all)
+	for _, what := range []string{"suspend", "restore"} {
+		w.op(200, "account."+what, obj{"account": "alice", "reason": "spam"})
+		want(t, what, b.news(), all)
+	}
+	w.as("alice", 200, "device.remove", obj{"device": store.DeviceOf(u, "phone").String()})
+	want(t, "device removed", b.news(), all)
 }

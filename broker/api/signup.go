@@ -297,7 +297,9 @@ func (h signUpHost) Files(ctx context.Context, u store.AccountID) error {
 }
 
 func (h signUpHost) Pushes(ctx context.Context, u store.AccountID) error {
-	return h.a.graph.ForgetPushes(ctx, u)
+	err := h.a.graph.ForgetPushes(ctx, u)
+	h.a.lookAgain(u, 0)
+	return err
 }
 
 func (h signUpHost) Change(ctx context.Context, u store.AccountID, change func(*store.Account) error) (store.Account, error) {

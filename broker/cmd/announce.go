@@ -62,6 +62,9 @@ func pushAnnounce(ctx context.Context, c command, args []string, io Streams) err
 			}
 			text["en"] = rest[0]
 		}
+		if len(text) == 0 {
+			return fmt.Errorf("say what is to be told: hwangso push announce TEXT")
+		}
 		if *id == "" {
 			*id = time.Now().UTC().Format("announcement-20060102-150405")
 		}
@@ -124,7 +127,7 @@ func pushAnnouncements(ctx context.Context, c command, args []string, io Streams
 		}
 		w := newTable(io.Out, "ANNOUNCEMENT", "BEGAN", "HOW FAR")
 		for _, a := range list {
-			w.row(a.ID, a.Created.Format(time.RFC3339), a.progress())
+			w.row(a.ID, minute(a.Created), a.progress())
 		}
 		return w.Flush()
 	})

@@ -136,7 +136,7 @@ func group(name, summary string, members ...command) command {
 	help := func(w io.Writer) {
 		fmt.Fprintf(w, "%s.\n\nUsage:\n", summary)
 		for _, m := range members {
-			fmt.Fprintf(w, "  hwangso %s %s %s\n      %s\n", name, m.name, m.args, m.summary)
+			fmt.Fprintf(w, "  %s\n      %s\n", strings.TrimSpace("hwangso "+name+" "+m.name+" "+m.args), m.summary)
 		}
 		fmt.Fprintf(w, "\n\"hwangso %s COMMAND --help\" tells a command's flags.\n", name)
 	}

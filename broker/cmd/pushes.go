@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"net/url"
 	"os"
 	"strings"
 
@@ -69,6 +70,17 @@ func (s *pushSettings) validate(bad func(format string, args ...any)) {
 	}
 	if s.apnsKey == "" && s.apnsTeam+s.apnsTopic+s.apnsKeyID != "" {
 		bad("-apns-team, -apns-topic and -apns-key-id need -apns-key")
+	}
+	for _, u := range []struct{ flag, url string }{{"-apns-url", s.apnsURL}, {"-apns-sandbox-url", s.apnsSandbox}, {"-fcm-url", s.fcmURL}} {
+		if u.url == "" {
+			continue
+		}
+		if at, err := url.Parse(u.url); err != nil || at.Scheme != "https" || at.Host == "" || strings.Trim(at.Path, "/")+at.RawQuery+at.Fragment != "" {
+			bad("%s must be https:// with a host, and a port if it is not 443", u.flag)
+		}
+	}
+	if c := s.webContact; c != "" && !strings.HasPrefix(c, "mailto:") && !strings.HasPrefix(c, "https://") {
+		bad("-webpush-contact is mailto:you@example.com or an https address")
 	}
 	if s.times.Grace <= 0 || s.times.Hold <= 0 || s.times.TTL <= 0 || s.times.Stale <= 0 || s.times.PerMin <= 0 {
 		bad("-push-grace, -push-hold, -push-ttl, -push-stale and -push-per-minute must be above 0")
@@ -194,7 +206,27 @@ func (srv *server) openProviders(p *pushes) error {
 		return fmt.Errorf("-webpush-key: %w", err)
 	}
 	p.providers[graph.WebPush] = p.web
+	if set.webContact == "" {
+		srv.log.Warn("web push without -webpush-contact: some push services refuse what names nobody to write to")
+	}
 	return nil
+}
+
+// line says for people which providers are set up.
+func (p *pushes) line() string {
+	if p == nil {
+		return "off"
+	}
+	var names []string
+	for _, name := range graph.PushProviders() {
+		if p.providers[name] != nil {
+			names = append(names, string(name))
+		}
+	}
+	if len(names) == 0 {
+		return "none: see docs/push.md"
+	}
+	return strings.Join(names, ", ")
 }
 
 // close ends what wakes devices. What is under way to a provider is waited for; what waits goes on at the next start. A

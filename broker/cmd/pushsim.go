@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -208,7 +209,9 @@ func pushText(n pushsim.Notification) string {
 	}
 	if len(parts) == 0 {
 		for _, s := range n.Args {
-			parts = append(parts, shown(s))
+			if n.Count == 0 || s != strconv.Itoa(n.Count) { // which is told behind
+				parts = append(parts, shown(s))
+			}
 		}
 	}
 	text := strings.Join(parts, ": ")

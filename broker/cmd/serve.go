@@ -332,6 +332,7 @@ func (srv *server) announce(io Streams) {
 	for _, l := range srv.lines {
 		fmt.Fprintf(io.Out, "  %s\n", l)
 	}
+	fmt.Fprintf(io.Out, "  %-10s %s\n", "pushes", srv.pushes.line())
 	if some, err := srv.store.Accounts(0, 1); err == nil && len(some) == 0 {
 		fmt.Fprintf(io.Out, `There are no users yet. In another terminal:
   hwangso user add alice -data %[1]s
