@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -114,11 +115,12 @@ func (b *Bulk) kicked() <-chan struct{} {
 
 // work runs one provider's part of every job, the oldest first.
 func (b *Bulk) work(ctx context.Context, name graph.PushProvider, l Lane) {
+	var sent time.Time // when the provider last took one
 	for ctx.Err() == nil {
 		kicked := b.kicked()
 		j, part, err := b.next(name)
 		if err == nil && j != nil {
-			err = b.page(ctx, l, j, part)
+			err = b.page(ctx, l, j, part, &sent)
 		}
 		if err != nil && ctx.Err() == nil {
 			b.log.Error("bulk push is tried again", keyProvider, string(name), keyErr, err)
@@ -174,9 +176,15 @@ func (b *Bulk) next(name graph.PushProvider) (*Job, *Part, error) {
 	}
 }
 
-// page sends one page of a job and stores how far it came.
-func (b *Bulk) page(ctx context.Context, l Lane, j *Job, part *Part) error {
+// page sends one page of a job, and what the pages before it have left over, and stores how far it came.
+func (b *Bulk) page(ctx context.Context, l Lane, j *Job, part *Part, sent *time.Time) error {
 	if b.now().UnixMilli() >= j.Ends {
+		if len(part.Left) > 0 {
+			part.Late, part.Left = part.Late+len(part.Left), nil
+			if err := b.putPart(ctx, j.Number, part); err != nil {
+				return err
+			}
+		}
 		return b.setState(ctx, j.Number, Expired)
 	}
 	source := b.cfg.Sources[j.Source]
@@ -184,14 +192,25 @@ func (b *Bulk) page(ctx context.Context, l Lane, j *Job, part *Part) error {
 	if err != nil {
 		return fmt.Errorf("bulk: page: %w", err)
 	}
-	if len(users) == 0 {
+	if len(users) == 0 && len(part.Left) == 0 {
 		part.Done = true
 		if err := b.putPart(ctx, j.Number, part); err != nil {
 			return err
 		}
 		return b.finish(ctx, j)
 	}
-	p := &page{bulk: b, ctx: ctx, job: j, source: source}
+	p := &page{bulk: b, ctx: ctx, job: j, source: source, last: len(users) == 0, began: b.now(), sent: sent}
+	for _, late := range part.Left {
+		r, err := b.cfg.Graph.Registration(late.Account, late.Device)
+		if err != nil {
+			return fmt.Errorf("bulk: registration: %w", err)
+		}
+		if r == nil || r.Provider != part.Provider {
+			p.counts.Skipped++
+			continue
+		}
+		p.items = append(p.items, &item{page: p, account: late.Account, to: r, since: late.Since, at: time.UnixMilli(late.At), tries: late.Tries, bare: late.Bare})
+	}
 	for _, a := range users {
 		list, err := b.cfg.Graph.Registrations(a)
 		if err != nil {
@@ -204,13 +223,17 @@ func (b *Bulk) page(ctx context.Context, l Lane, j *Job, part *Part) error {
 		}
 	}
 	p.results = make(chan outcome, len(p.items)) // each is under way once at most, so that no lane waits for us
-	counts, whole := p.send(l)
-	if !whole {
+	if !p.send(l) {
 		return ctx.Err() // paused, canceled, or the end of the program: the page begins anew
 	}
-	counts.Users = len(users)
-	part.add(counts)
-	part.After = users[len(users)-1]
+	part.add(p.counts)
+	part.Left = part.Left[:0]
+	for _, i := range p.items {
+		part.Left = append(part.Left, late{i.account, i.to.Device, i.since, i.at.UnixMilli(), i.tries, i.bare})
+	}
+	if part.Users += len(users); len(users) > 0 {
+		part.After = users[len(users)-1]
+	}
 	return b.putPart(ctx, j.Number, part)
 }
 
@@ -235,8 +258,13 @@ type page struct {
 	ctx     context.Context // of the worker
 	job     *Job
 	source  Source
-	items   []*item
+	items   []*item // that are neither settled nor under way
 	results chan outcome
+	counts  Part
+	last    bool // there are no more users: nothing is left over to a later page
+	began   time.Time
+	woke    time.Time  // it has waited until then, whatever the clock says
+	sent    *time.Time // when the provider last took one
 }
 
 type outcome struct {
@@ -251,7 +279,9 @@ type item struct {
 	to      *graph.Registration
 	bare    bool // the provider found it too large
 	tries   int
-	err     error // why Build had nothing
+	err     error     // why Build had nothing
+	since   int64     // Unix milliseconds, when it was left over by its own page; 0: it was not
+	at      time.Time // it is not submitted before
 }
 
 var _ lane.Tried = (*item)(nil)
@@ -297,86 +327,155 @@ func (p *page) goesOn() bool {
 	return err == nil && j.State == Running
 }
 
-// send sends every item until it is settled, and counts. whole is false if the job was stopped first: then nothing is
-// counted. What was given to the lane is waited for in any case.
-func (p *page) send(l Lane) (counts Part, whole bool) {
-	open := p.items
+const (
+	// A device or a host that takes nothing for now does not hold up everybody behind it: after leaveAfter without
+	// anything else to do a page is over, and what it could not send is tried again along with the pages after it.
+	leaveAfter = 5 * time.Second
+	// mostLeft is how many of them there may be. Beyond it pages wait, as they should where a provider is down; but what
+	// has waited for giveUp, while others who came later were told, is given up.
+	mostLeft = 1000
+	giveUp   = time.Hour
+	// refusals is how many in a row say that the lane takes nothing at all.
+	refusals = 16
+)
+
+// send sends the items until each is settled, or can wait for a later page, and counts; what waits is left in p.items.
+// false if the job was stopped first: then nothing is counted. What was given to the lane is waited for in any case.
+func (p *page) send(l Lane) (whole bool) {
 	underway := 0
-	var again []*item
-	var at time.Time // when to go on
 	for stop := false; ; {
 		if !stop && !p.goesOn() {
 			stop = true
 		}
-		for !stop && len(open) > 0 {
-			when, ok := l.Submit(open[0])
-			if !ok {
-				at = when
-				break
-			}
-			underway++
-			open = open[1:]
+		var next time.Time
+		if !stop {
+			var n int
+			n, next = p.submit(l)
+			underway += n
 		}
-		if underway == 0 {
-			open = append(open, again...)
-			again = nil
-			late := p.bulk.now().UnixMilli() >= p.job.Ends
-			switch {
-			case late:
-				counts.Late += len(open)
-				return counts, true
-			case stop:
-				return counts, false
-			case len(open) == 0:
-				return counts, true
-			}
-			p.sleep(at)
+		if underway > 0 {
+			o := <-p.results
+			underway--
+			p.settle(o)
 			continue
 		}
-		o := <-p.results
-		underway--
-		switch r := o.result; r.Action {
-		case lane.Sent:
-			counts.Sent++
-		case lane.Dropped:
-			counts.Failed++
-		case lane.TokenGone:
-			counts.Gone++
-			p.forget(o.item)
-		case lane.Bare:
-			o.item.bare = true
-			again = append(again, o.item)
-		case lane.Again:
-			again = append(again, o.item)
-			if r.Tried {
-				o.item.tries++
-			}
-			if r.At.After(at) {
-				at = r.At
-			}
-		default: // lane.Unneeded
-			if o.item.err == nil && p.goesOn() {
-				counts.Skipped++
+		switch now := p.bulk.now(); {
+		case now.UnixMilli() >= p.job.Ends:
+			p.counts.Late += len(p.items)
+			p.items = nil
+			return true
+		case stop:
+			return false
+		case len(p.items) == 0, !p.last && p.leaves(now):
+			return true
+		}
+		p.sleep(next)
+	}
+}
+
+// submit gives the lane what may be submitted now, and tells when there is more.
+func (p *page) submit(l Lane) (n int, next time.Time) {
+	now := p.bulk.now()
+	var waits []*item
+	refused := 0
+	for k, i := range p.items {
+		if !i.at.After(now) || !i.at.After(p.woke) {
+			at, ok := l.Submit(i)
+			if ok {
+				n++
+				refused = 0
 				continue
 			}
-			if o.item.err != nil {
-				p.bulk.log.Error("bulk push is tried again", keyJob, p.job.Number, keyErr, o.item.err)
-				at = p.bulk.now().Add(time.Second)
-			}
-			again, o.item.err = append(again, o.item), nil
+			i.at = at
+			refused++
+		}
+		waits = append(waits, i)
+		if next.IsZero() || i.at.Before(next) {
+			next = i.at
+		}
+		if refused == refusals {
+			waits = append(slices.Clone(p.items[k+1:]), waits...) // they have their turn first
+			break
 		}
 	}
+	p.items = waits
+	return n, next
+}
+
+// leaves reports whether what waits can be left to later pages.
+func (p *page) leaves(now time.Time) bool {
+	if over := len(p.items) - mostLeft; over > 0 {
+		p.items = slices.DeleteFunc(p.items, func(i *item) bool {
+			since := time.UnixMilli(i.since)
+			if over <= 0 || i.since == 0 || now.Sub(since) < giveUp || !p.sent.After(since) {
+				return false
+			}
+			over--
+			p.counts.Late++
+			return true
+		})
+	}
+	fresh := slices.ContainsFunc(p.items, func(i *item) bool { return i.since == 0 })
+	if len(p.items) > mostLeft || fresh && now.Sub(p.began) < leaveAfter {
+		return false
+	}
+	for _, i := range p.items {
+		if i.since == 0 {
+			i.since = p.began.UnixMilli()
+		}
+	}
+	return true
+}
+
+// settle counts what became of an item, or keeps it for another try.
+func (p *page) settle(o outcome) {
+	i := o.item
+	switch r := o.result; r.Action {
+	case lane.Sent:
+		p.counts.Sent++
+		*p.sent = p.bulk.now()
+		return
+	case lane.Dropped:
+		p.counts.Failed++
+		return
+	case lane.TokenGone:
+		p.counts.Gone++
+		p.forget(i)
+		return
+	case lane.Bare:
+		i.bare = true
+	case lane.Again:
+		i.at = r.At
+		if r.Tried {
+			i.tries++
+		}
+	default: // lane.Unneeded
+		if i.err == nil && p.goesOn() {
+			p.counts.Skipped++
+			return
+		}
+		if i.err != nil {
+			p.bulk.log.Error("bulk push is tried again", keyJob, p.job.Number, keyErr, i.err)
+			i.at = p.bulk.now().Add(time.Second)
+		}
+		i.err = nil
+	}
+	p.items = append(p.items, i)
 }
 
 // sleep waits until a moment, at least a little and at most a second, and less if jobs have changed.
 func (p *page) sleep(until time.Time) {
 	kicked := p.bulk.kicked()
-	t := time.NewTimer(min(max(until.Sub(p.bulk.now()), 10*time.Millisecond), time.Second))
+	d := max(until.Sub(p.bulk.now()), 10*time.Millisecond)
+	t := time.NewTimer(min(d, time.Second))
 	defer t.Stop()
 	select {
 	case <-p.ctx.Done():
 	case <-kicked:
 	case <-t.C:
+		if d <= time.Second {
+			p.woke = until
+		}
 	}
 }
 

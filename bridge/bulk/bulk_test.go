@@ -221,6 +221,80 @@ func TestEverybodyOnce(t *testing.T) {
 	}
 }
 
+// One that takes nothing for hours does not keep the others waiting, and is told when it takes something; after a restart
+// too.
+func TestOneHoldsUpNobody(t *testing.T) {
+	w := newTown(t, 60)
+	told := make(chan struct{}, 100)
+	up := false
+	answer := func(_ int, j lane.Job) lane.Result {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if j.(*item).account == w.users[2] && !up {
+			return lane.Result{Action: lane.Again, At: w.clock.Add(20 * time.Minute)}
+		}
+		told <- struct{}{}
+		return lane.Result{Action: lane.Sent}
+	}
+	b := w.start(map[graph.PushProvider]Lane{graph.APNs: &line{w: w, answer: answer}})
+	w.create(b, "one")
+	for n := range 29 {
+		for waits := true; waits; {
+			select {
+			case <-told:
+				waits = false
+			case <-time.After(10 * time.Millisecond): // its clock is the test's
+				if w.pass(time.Second); w.now().Hour() != 12 || w.now().Minute() > 10 {
+					t.Fatalf("%d of 29 were told, and then nobody for minutes", n)
+				}
+			}
+		}
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.mu.Lock()
+	up = true
+	w.mu.Unlock()
+	w.pass(21 * time.Minute)
+	b = w.start(map[graph.PushProvider]Lane{graph.APNs: &line{w: w, answer: answer}})
+	if sum := w.await(b, "one", Done).Sum(); sum.Users != 60 || sum.Late != 0 {
+		t.Errorf("%+v", sum)
+	}
+	if len(w.shown) != 30 {
+		t.Errorf("%d users were told, want 30", len(w.shown))
+	}
+}
+
+// Those who take nothing are given up when they are many and others were told for an hour; where nobody is told, nobody.
+func TestGivesUp(t *testing.T) {
+	w := newTown(t, 0)
+	now := w.now()
+	for _, c := range []struct {
+		name        string
+		sent        time.Time
+		left, fresh int
+		want        int // are left
+		leaves      bool
+	}{
+		{"few", now, mostLeft, 0, mostLeft, true},
+		{"many, and others are told", now, mostLeft + 7, 0, mostLeft, true},
+		{"many, and nobody is told", now.Add(-3 * time.Hour), mostLeft + 7, 0, mostLeft + 7, false},
+		{"many new ones", now, mostLeft - 1, 3, mostLeft, true},
+	} {
+		p := &page{bulk: &Bulk{now: w.now}, began: now.Add(-time.Minute), sent: &c.sent}
+		for range c.left {
+			p.items = append(p.items, &item{since: now.Add(-2 * time.Hour).UnixMilli()})
+		}
+		for range c.fresh {
+			p.items = append(p.items, &item{})
+		}
+		if leaves := p.leaves(now); leaves != c.leaves || len(p.items) != c.want || p.counts.Late != c.left+c.fresh-c.want {
+			t.Errorf("%s: %v, %d are left, %d late", c.name, leaves, len(p.items), p.counts.Late)
+		}
+	}
+}
+
 // What was under way in a crash goes out again under the same identifiers; what was settled does not.
 func TestCrash(t *testing.T) {
 	w := newTown(t, 60)

@@ -47,7 +47,8 @@ type Job struct {
 // Part is how far a job has come with one provider.
 type Part struct {
 	Provider graph.PushProvider `json:"-"`
-	After    store.AccountID    `json:"a,omitempty"` // everybody up to here is settled
+	After    store.AccountID    `json:"a,omitempty"` // everybody up to here is settled, but for who is in Left
+	Left     []late             `json:"l,omitempty"`
 	Done     bool               `json:"done,omitempty"`
 
 	Users   int `json:"users,omitempty"`   // considered
@@ -55,7 +56,17 @@ type Part struct {
 	Gone    int `json:"gone,omitempty"`    // tokens that turned out not to be valid
 	Failed  int `json:"failed,omitempty"`  // pushes that the provider will not take
 	Skipped int `json:"skipped,omitempty"` // devices that the Source had nothing for at the moment of sending
-	Late    int `json:"late,omitempty"`    // pushes that could not be sent before the end
+	Late    int `json:"late,omitempty"`    // pushes that could not be sent in time
+}
+
+// late is a device that could not be told along with its page, and is tried again.
+type late struct {
+	Account store.AccountID `json:"a"`
+	Device  store.DeviceID  `json:"d"`
+	Since   int64           `json:"s"` // Unix milliseconds
+	At      int64           `json:"u"` // not before
+	Tries   int             `json:"y,omitempty"`
+	Bare    bool            `json:"b,omitempty"`
 }
 
 func (p *Part) add(o Part) {
