@@ -11,8 +11,8 @@ import (
 )
 
 const backupText = `The copy is consistent, also of a server that runs: it holds everything that was acknowledged before it began. DIR must
-be empty or missing. The keys are not in it, so that the copy alone opens no message: keep copies of the master key
-and of the phone key somewhere else. Photos and documents are in it as they are.`
+be empty or missing. The keys are not in it, so that the copy alone opens no message: keep copies of the master key,
+of the phone key and of webpush.pem somewhere else. Photos and documents are in it as they are.`
 
 func backup(ctx context.Context, c command, args []string, io Streams) error {
 	f, p := c.flags(io), new(place)
@@ -25,8 +25,8 @@ func backup(ctx context.Context, c command, args []string, io Streams) error {
 		if err := o.local(ctx, "backup", backupRequest{dir}, &out); err != nil {
 			return err
 		}
-		fmt.Fprintf(io.Out, "Backup of %s written to %s in %v.\nKeep the master key (%s) apart from it: without the key nothing can be read. Keep %s with it: without that nobody is found by phone number.\n",
-			p.data, dir, out.Took.Round(time.Millisecond), keyPath(p), p.phoneKeyPath())
+		fmt.Fprintf(io.Out, "Backup of %s written to %s in %v.\nKeep the master key (%s) apart from it: without the key nothing can be read. Keep %s with it: without that nobody is found by phone number; and %s: without that browsers have to subscribe to pushes again.\n",
+			p.data, dir, out.Took.Round(time.Millisecond), keyPath(p), p.phoneKeyPath(), filepath.Join(filepath.Dir(keyPath(p)), "webpush.pem"))
 		return nil
 	})
 }
