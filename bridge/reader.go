@@ -166,7 +166,7 @@ type walk struct {
 	time        int64     // of the first one
 	sender      store.AccountID
 	mixed       bool      // of several senders
-	recalled    store.Seq // the newest message that was taken back, 0: none
+	recalled    store.Seq // the oldest message that was taken back, 0: none
 }
 
 // walk goes through the receivers. false: ctx has ended before each was looked at.

@@ -7,7 +7,11 @@
 //   - A job goes on after a crash where its last complete page ended. The pushes of the page that was under way go out
 //     again under the same identifiers and collapse IDs, so a phone shows each job once.
 //   - Each provider has a place of its own in each job: one that is down delays nobody else.
-//   - Memory is one page per provider, however many are told. A page is read when the one before it is settled.
+//   - One device or host that takes nothing for now delays nobody else: it is tried again along with later pages, until the
+//     job ends. Only if there are more than a thousand of them, what has waited for an hour while others were told is given
+//     up, and counted as late.
+//   - Memory is one page per provider, and those thousand, however many are told. A page is read when the one before it is
+//     settled but for them.
 //   - Somebody for whom the Source has no push at the moment of sending gets none: who unfollowed during a broadcast is
 //     not told.
 //   - Create with an identifier that is known changes nothing and returns the job as it is.

@@ -1,8 +1,8 @@
 package push
 
 // The keys name texts that an app has in its languages, with places for Note.Args in their order: APNs' loc-key and
-// loc-args, string resources of Android. Package broker/view has the same texts in twelve languages. who is a user, room the title of a room, n a number, text what somebody wrote: for a photo or another kind
-// its caption, which may be empty.
+// loc-args, string resources of Android. Package broker/view has the same texts in twelve languages. who is a user, room
+// the title of a room, n a number, text what somebody wrote: for a photo or another kind its caption, which may be empty.
 const (
 	KeyNew      = "push_new"       // there is a new message; nothing else is told
 	KeyNews     = "push_news"      // n: so many new messages in one conversation
