@@ -144,9 +144,20 @@ func (r *ringing) dueRows() (n int) {
 	return n
 }
 
+// caughtUp waits until the journal is read.
+func (r *ringing) caughtUp() {
+	r.t.Helper()
+	for end := time.Now().Add(time.Minute); r.bridge.Status().Behind != 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			r.t.Fatalf("the journal is not read: %+v", r.bridge.Status())
+		}
+	}
+}
+
 // later moves the clock and waits until everything has happened that was due.
 func (r *ringing) later(d time.Duration) {
 	r.t.Helper()
+	r.caughtUp()
 	r.pass(d)
 	r.calm()
 }
@@ -161,7 +172,7 @@ func (r *ringing) attempts(token string) (out []pushsim.Attempt) {
 	return out
 }
 
-// never sees to it that nothing is sent to a phone but what was sent already: not now, and not within a day.
+// never sees to it that nothing is sent to a phone but what was sent already: not now, and not within the longest window.
 func (r *ringing) never(token string, sent int) {
 	r.t.Helper()
 	r.calm()

@@ -187,7 +187,7 @@ func (b *Bridge) freshest(f *facts, t *talk, w wishes, fence store.Seq) error {
 			why = ReasonAcked
 		}
 		if why != "" {
-			if f.why == "" {
+			if f.why == "" || f.why == ReasonHidden && why == ReasonRecalled { // that says more than the recall itself, which comes after it
 				f.why = why
 			}
 			return true, nil

@@ -58,7 +58,7 @@ func TestAssess(t *testing.T) {
 	check("own, from another device", pair, w.say(pair, bob, "yes"), nothing, ReasonOwn)
 	seq = w.say(pair, alice, "no")
 	op := w.recall(pair, alice, seq)
-	check("recalled", pair, seq, nothing, ReasonHidden) // the newest thing is the operation
+	check("recalled", pair, seq, nothing, ReasonRecalled)
 	if v := w.ask(bob, pair, &state{First: seq, Last: seq, Done: seq - 1, Time: ago(time.Second)}); v.upto != op {
 		t.Errorf("considered up to %d, not %d", v.upto, op)
 	}
