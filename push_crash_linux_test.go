@@ -536,7 +536,7 @@ func (l *load) check(rounds int) {
 // pushCrashBroadcast kills a server in the middle of an announcement's pages. Everybody is told once, and a crash repeats at
 // most a page of each provider.
 func pushCrashBroadcast(t *testing.T) {
-	const users, crashes, apart = 1200, 3, 900 // not all of the 3,600 pushes are sent before the last crash
+	const users, crashes, apart = 800, 3, 600 // not all of the 2,400 pushes are sent before the last crash
 	r := newRung(t, users, users, 0)
 	// Answers that take a while, so that every page is under way for some time.
 	if _, err := r.sim.Add(pushsim.Fault{Do: pushsim.Do{Latency: 50 * time.Millisecond, Jitter: 50 * time.Millisecond}}); err != nil {
@@ -559,7 +559,7 @@ func pushCrashBroadcast(t *testing.T) {
 		begun = r.sim.Last()
 		r.start()
 	}
-	for end := time.Now().Add(4 * patience); r.announced() != "done"; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(4 * patience); r.announced() != "done"; time.Sleep(200 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("the announcement does not end:\n%s", hwangso(t, "push", "announcements", "-data", r.dir))
 		}
