@@ -61,14 +61,28 @@ func TestOnlineAndAcknowledgedIsNotRung(t *testing.T) {
 		phone.subscribe("user/+/json")
 		seq := r.says("alice", "user/"+bob, "are you there?")
 		phone.await(func(f []byte) bool { return bytes.Contains(f, []byte("are you there?")) })
-		if zero {
-			phone.ping()
-		}
+		r.pingsAcross(phone, r.pair("alice", bob), seq)
 		r.decided(bob, "phone", r.pair("alice", bob), seq, because(bridge.ReasonGrace))
 		r.pass(8 * time.Second)
 		r.never(token, 0)
 		r.decided(bob, "phone", r.pair("alice", bob), seq, because(bridge.ReasonAcked))
 	})
+}
+
+// pingsAcross has a device ping until the server knows that it has a message. With QoS 0 one may not do: a packet that
+// overtakes the server's own note that it has written the message confirms nothing.
+func (r *ringing) pingsAcross(a *actor, log store.LogID, seq store.Seq) {
+	r.t.Helper()
+	for end := time.Now().Add(time.Minute); ; {
+		a.ping()
+		c, err := r.broker.Acked(r.account(a.user), r.deviceID(a.user, a.id), log)
+		if err != nil || time.Now().After(end) {
+			r.t.Fatalf("message %d is not confirmed: %+v, %v", seq, c, err)
+		}
+		if c.Confirmed(seq) {
+			return
+		}
+	}
 }
 
 // A connection over which nothing comes back is no delivery, whether the client is silent, or the line is dead and nobody has

@@ -151,3 +151,17 @@ func TestNothingWaitsForWhatIsGone(t *testing.T) {
 		})
 	}
 }
+
+// One user's row that cannot be read keeps nobody else from being woken.
+func TestDamagedRowStopsNobody(t *testing.T) {
+	r := newRinging(t, nil, "alice", "bob", "carol")
+	r.friends([2]string{"alice", "bob"}, [2]string{"alice", "carol"})
+	token := r.phone("carol", "phone", graph.APNs)
+	if err := r.store.Update(t.Context(), store.Update{Owner: store.OwnerOf(r.account("bob")),
+		Rows: []store.RowPut{{Table: "user.push", Value: []byte(`{"d":`)}}}); err != nil {
+		t.Fatal(err)
+	}
+	r.says("alice", "user/bob", "hello")
+	r.says("alice", "user/carol", "hello")
+	r.waits(token, func(p pushsim.Phone) bool { return p.Rang == 1 })
+}

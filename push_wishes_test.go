@@ -151,10 +151,10 @@ func TestBackground(t *testing.T) {
 			// While it works that out the phone acknowledges: a background device is asked about at once.
 			seq := r.says("alice", "user/"+bob, "hello")
 			phone.await(func(f []byte) bool { return bytes.Contains(f, []byte("hello")) })
-			phone.ping()
+			log := r.pair("alice", bob)
+			r.pingsAcross(phone, log, seq)
 			r.caughtUp()
 			r.pass(8 * time.Second)
-			log := r.pair("alice", bob)
 			if bob == "tells" {
 				r.decided(bob, "phone", log, seq, func(d bridge.Decision) bool {
 					return d.Reason == bridge.ReasonNotifies || d.Reason == bridge.ReasonAcked

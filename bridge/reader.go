@@ -3,6 +3,8 @@ package bridge
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -235,6 +237,16 @@ func (b *Bridge) tryReach(w *walk, a store.AccountID, own bool, seg *segment) er
 	return nil
 }
 
+// damaged reports whether a row says nothing that could be understood, which another try does not change. One user's row
+// must not keep everybody else from being woken.
+func damaged(err error) bool {
+	if _, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return true
+	}
+	_, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	return ok
+}
+
 // insist does something that can be done twice until the store lets it: the reader may not pass over what it could not
 // look at. false: ctx has ended before.
 func (b *Bridge) insist(ctx context.Context, a store.AccountID, do func() error) bool {
@@ -244,6 +256,10 @@ func (b *Bridge) insist(ctx context.Context, a store.AccountID, do func() error)
 			return true
 		}
 		b.metrics.failures.Inc()
+		if damaged(err) {
+			b.log.Error("what a receiver registered cannot be read, nothing rings there", keyUser, a, keyErr, err)
+			return true
+		}
 		b.log.Error("a receiver is not known", keyUser, a, keyErr, err)
 		if pause(ctx, time.Second); ctx.Err() != nil {
 			return false
