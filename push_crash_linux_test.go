@@ -536,16 +536,17 @@ func (l *load) check(rounds int) {
 // pushCrashBroadcast kills a server in the middle of an announcement's pages. Everybody is told once, and a crash repeats at
 // most a page of each provider.
 func pushCrashBroadcast(t *testing.T) {
-	const users, crashes, apart = 800, 3, 600 // not all of the 2,400 pushes are sent before the last crash
+	const users, most, apart = 800, 3, 600
 	r := newRung(t, users, users, 0)
 	// Answers that take a while, so that every page is under way for some time.
-	if _, err := r.sim.Add(pushsim.Fault{Do: pushsim.Do{Latency: 50 * time.Millisecond, Jitter: 50 * time.Millisecond}}); err != nil {
+	if _, err := r.sim.Add(pushsim.Fault{Do: pushsim.Do{Latency: 100 * time.Millisecond, Jitter: 100 * time.Millisecond}}); err != nil {
 		t.Fatal(err)
 	}
 	r.start()
 	hwangso(t, "push", "announce", "-id", "party", "-wait=false", "A party", "-data", r.dir)
 	var begun uint64
-	for range crashes {
+	crashes, inside := 0, 0
+	for state := "running"; state == "running" && crashes < most; crashes++ {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 		want := begun + 1 + rand.Uint64N(apart)
 		if _, err := r.sim.WaitAfter(ctx, begun, func(a pushsim.Attempt) bool { return a.N == want }); err != nil {
@@ -553,11 +554,14 @@ func pushCrashBroadcast(t *testing.T) {
 		}
 		cancel()
 		r.p.kill()
-		if state := r.announced(); state != "running" {
-			t.Fatalf("the announcement is %s already", state)
+		if state = r.announced(); state == "running" { // else the machine was so slow that everything was sent meanwhile
+			inside++
 		}
 		begun = r.sim.Last()
 		r.start()
+	}
+	if inside == 0 {
+		t.Error("every push was sent before the server was killed")
 	}
 	for end := time.Now().Add(4 * patience); r.announced() != "done"; time.Sleep(200 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -580,14 +584,14 @@ func pushCrashBroadcast(t *testing.T) {
 			t.Errorf("%s: %d pushes for %d phones and %d crashes", p, n, users, crashes)
 		}
 	}
-	t.Logf("killed %d times: %d phones of each provider, pushes %v", crashes, users, pushes)
+	t.Logf("killed %d times, %d of them inside: %d phones of each provider, pushes %v", crashes, inside, users, pushes)
 	r.end()
 }
 
 // announced is the state of the only announcement.
 func (r *rung) announced() string {
 	r.t.Helper()
-	m := regexp.MustCompile(`(?m)^party +\S+ +([a-z]+):`).FindStringSubmatch(hwangso(r.t, "push", "announcements", "-data", r.dir))
+	m := regexp.MustCompile(`(?m)^party .* ([a-z]+): \d+ users`).FindStringSubmatch(hwangso(r.t, "push", "announcements", "-data", r.dir))
 	if m == nil {
 		r.t.Fatal("the announcement is not listed")
 	}
