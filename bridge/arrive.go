@@ -93,8 +93,10 @@ func (b *Bridge) enqueue(r *bell) {
 	b.queue.push(a)
 }
 
-// touch is enqueue because of an entry of the journal that has to be seen to, after a crash too.
+// touch is enqueue because of an entry of the journal that has to be seen to, after a crash too. What a push tells that is
+// under way was decided before that: the ring is looked at once more after it.
 func (b *Bridge) touch(r *bell, seg *segment) {
+	r.touched = r.touched || r.fly != nil
 	if seg != nil && r.kick == nil {
 		seg.hold()
 		r.kick = seg

@@ -266,6 +266,24 @@ func TestMoreWhileFlying(t *testing.T) {
 	})
 }
 
+// TestReadWhileFlying: what is read while its push is under way is cleared after it.
+func TestReadWhileFlying(t *testing.T) {
+	double(t, func(t *testing.T, w *world) {
+		w.start()
+		alice, bob, log := two(w)
+		gate := make(chan struct{})
+		w.lane.set(func(l *doubleLane) { l.after = gate })
+		w.say(log, alice)
+		w.sent("message 1×1")
+		w.read(log, bob, 1)
+		w.sent()
+		w.lane.set(func(l *doubleLane) { l.after = nil })
+		close(gate)
+		w.sent("clear 0×0")
+		w.nothingWaits()
+	})
+}
+
 // TestRetry: what came to nothing is tried again at the lane's time, as a row, with what came meanwhile.
 func TestRetry(t *testing.T) {
 	double(t, func(t *testing.T, w *world) {

@@ -62,6 +62,7 @@ type bell struct {
 	fly      *job         // the push that a lane has
 	result   *lane.Result // and what became of it, until a worker has seen to it
 	todo     bool         // a worker has to look at it
+	touched  bool         // and once more when what became of the push under way has been seen to
 }
 
 // mark is where messages begin that came at about the same time.

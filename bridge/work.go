@@ -149,7 +149,7 @@ func (b *Bridge) run(sh *shard, a *account, p *pass) {
 func (r *bell) drop() {
 	r.news.drop()
 	r.release()
-	r.due, r.todo, r.st = 0, r.result != nil, nil // what became of a push is seen to, or the ring would stay for ever
+	r.due, r.todo, r.touched, r.st = 0, r.result != nil, false, nil // what became of a push is seen to, or the ring would stay for ever
 }
 
 func (r *bell) release() {
@@ -513,6 +513,7 @@ func (b *Bridge) commit(sh *shard, l *look, now time.Time) {
 	}
 	if l.result != nil {
 		r.fly, r.result = nil, nil
+		r.todo, r.touched = r.todo || r.touched, false
 	}
 	was := l.base != nil && l.base.Due != 0
 	r.loaded, r.st = true, l.base
