@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -183,6 +184,7 @@ func TestProvidersApart(t *testing.T) {
 				var got []string
 				for _, token := range well {
 					p := r.waits(token, func(p pushsim.Phone) bool { return len(p.Notifications) > 0 })
+					r.logged(before, token)
 					got = append(got, fmt.Sprint(p.Received, p.Rang, p.Notifications[0].Time.Sub(at)))
 					for _, a := range r.triedAt(before, token) {
 						got = append(got, fmt.Sprint(a.Status, a.Time.Sub(at)))
@@ -209,6 +211,16 @@ func TestProvidersApart(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// logged waits until an attempt after one is in the simulator's log, which is a moment after the phone shows it.
+func (r *ringing) logged(after uint64, token string) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
+	defer cancel()
+	if _, err := r.sim.WaitAfter(ctx, after, func(a pushsim.Attempt) bool { return a.Token == token }); err != nil {
+		r.t.Fatal(err)
 	}
 }
 
@@ -313,14 +325,15 @@ func TestOutage(t *testing.T) {
 	}
 	want := map[string]int{string(push.KindSummary): 1, string(push.KindMessages): late}
 	for _, token := range tokens {
-		p := r.comes(token, func(p pushsim.Phone) bool { return maps.Equal(told(p), want) })
+		var p pushsim.Phone
+		r.until("told", 15*time.Second, func() bool { p, _ = r.sim.Phone(token); return maps.Equal(told(p), want) })
 		for _, n := range p.Notifications {
 			if n.Kind == string(push.KindMessages) && n.Count != 10 {
 				t.Errorf("%+v", n)
 			}
 		}
 	}
-	r.until("nothing waits", 5*time.Second, func() bool { return r.bridge.Status().Rows == 0 })
+	r.until("nothing waits", 30*time.Second, func() bool { return r.bridge.Status().Rows == 0 })
 	for _, token := range tokens {
 		if p, _ := r.sim.Phone(token); !maps.Equal(told(p), want) || p.Received != 1+late || p.Repeated+p.Replaced+p.Dropped != 0 {
 			t.Errorf("in the end a phone shows %+v", p)
@@ -436,6 +449,7 @@ func TestStreamLimit(t *testing.T) {
 		r.says("alice", "room/"+c.room, "hello")
 		for _, token := range tokens[c.room] {
 			r.waits(token, func(p pushsim.Phone) bool { return len(p.Notifications) == 1 })
+			r.logged(before, token)
 		}
 		conns := map[uint64]bool{}
 		for _, a := range r.sim.Attempts() {
@@ -503,6 +517,7 @@ func TestKeysReplaced(t *testing.T) {
 		}
 		put([]byte("nothing that is a key")) // the one before it goes on
 		put(right)
+		r.pass(time.Minute) // the lane's pause
 		if r.registered("carol", client) == nil {
 			t.Errorf("%s: the token is gone", c.p)
 		}
