@@ -14,7 +14,7 @@ func TestPeopleSignUp(t *testing.T) {
 	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
 	dir := t.TempDir()
 	d := startSession(t, "demo", "-mqtt", "127.0.0.1:0", "-http", "127.0.0.1:0")
-	d.out.wait(t, `Keys: k`)
+	d.out.wait(t, `Keys: o`)
 	signUp := func(name, number, as string) *session {
 		t.Helper()
 		c := startSession(t, "chat", "-phone", number, "-region", "KR", "-name", name, "-id", name+"-phone", "-keep", filepath.Join(dir, name+".json"))
