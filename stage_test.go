@@ -240,13 +240,17 @@ func (a *actor) disconnect() {
 	}
 }
 
-// read keeps frames and acknowledges deliveries until the connection ends.
+// read acknowledges deliveries and keeps frames until the connection ends. It acknowledges first: who has seen a delivery and
+// ends the connection has acknowledged it before, or the server would have to send it again on the next one.
 func (a *actor) read(conn net.Conn, ended chan struct{}) {
 	defer close(ended)
 	for {
 		frame, err := readFrame(conn)
 		if err != nil {
 			return
+		}
+		if id, ok := deliveryID(frame); ok && !a.holds {
+			_, err = conn.Write([]byte{0x40, 2, byte(id >> 8), byte(id)})
 		}
 		a.mu.Lock()
 		a.frames = append(a.frames, frame)
@@ -255,10 +259,8 @@ func (a *actor) read(conn net.Conn, ended chan struct{}) {
 		case a.grown <- struct{}{}:
 		default:
 		}
-		if id, ok := deliveryID(frame); ok && !a.holds {
-			if _, err := conn.Write([]byte{0x40, 2, byte(id >> 8), byte(id)}); err != nil {
-				return
-			}
+		if err != nil {
+			return
 		}
 	}
 }
