@@ -60,7 +60,7 @@ var importGraph = []arrows{
 		"the words and contracts: whoever implements or uses them must get nothing else with them"},
 	{"store/policy", []string{"store"}, nil,
 		"pure functions from facts to outcomes: with nothing to look up, every row of a truth table can be tested"},
-	{"store/graph", []string{"store"}, nil,
+	{"store/graph", []string{"store", "store/policy"}, nil,
 		"typed rows of the contact graph over any engine's tables: who changes a relation changes what it freezes too"},
 	{"store/journal", nil, []string{modSys},
 		"bytes in, positions out: it knows no record, so that the format on disk cannot depend on what is stored"},

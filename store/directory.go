@@ -27,7 +27,7 @@ type Directory interface {
 	Accounts(after AccountID, max int) ([]Account, error)
 
 	// EraseAccount removes a user for good, in one change: names and profile, the salt and so the key of everything it
-	// ever wrote, devices, tokens, answers, its edges, its rows in "user." tables. Nothing of it can be asked any more:
+	// ever wrote, devices, tokens, answers, its edges, what it follows, its rows in "user." tables. Nothing of it can be asked any more:
 	// CodeNotFound, as for an account that never was; only the number stays taken. Its records keep their sequences and
 	// read as recalled; edges of others to it, and its place in logs, stay as a number. A Store removes its sessions too.
 	// CodeLocked while a Hold is on the account, CodeNotFound if there is none. Repeating it for an erased one does it
@@ -77,7 +77,8 @@ type Directory interface {
 	AnswerTo(a AccountID, d DeviceID, request string) (Answer, error)
 }
 
-// Store is a storage engine: the five contracts over one set of files or one database.
+// Store is a storage engine: the contracts over one set of files or one database, but for Followers, which is given to
+// those alone who deliver.
 type Store interface {
 	Log
 	Directory

@@ -10,13 +10,17 @@ const (
 	LogPair   LogKind = 1 // two users, or one user's notes to itself
 	LogRoom   LogKind = 2
 	LogNotice LogKind = 3 // what the server tells one user's devices
+
+	LogChannel LogKind = 4 // a brand channel's notices
+	LogAds     LogKind = 5 // a brand channel's advertising
+	LogThread  LogKind = 6 // what one follower and a channel write to each other
 )
 
 // Key names a log by what it is for. Exactly one log exists per key.
 type Key struct {
 	Kind LogKind
-	A, B AccountID // LogPair: both, A <= B (see PairKey). LogNotice: A.
-	Name string    // LogRoom: the room's identifier, lower case
+	A, B AccountID // LogPair: both, A <= B (see PairKey). LogNotice: A. LogThread: the follower is A.
+	Name string    // LogRoom: the room's identifier, lower case. LogChannel, LogAds, LogThread: the channel's
 }
 
 // PairKey is the key of the conversation of two users, in whatever order; of one user with itself: notes.

@@ -99,9 +99,10 @@ type EdgePut struct {
 
 // Update is one atomic change of what belongs to one owner.
 type Update struct {
-	Owner Owner
-	Rows  []RowPut
-	Edges []EdgePut
+	Owner   Owner
+	Rows    []RowPut
+	Edges   []EdgePut
+	Follows []FollowPut // of the owner, which must be an account
 }
 
 // IfVersion is the condition that a row has this version; of an absent row it is 0.

@@ -108,8 +108,24 @@ func (c rowCheck) directory() {
 			c.belongs(bucket, k)
 		})
 	}
+	c.follows()
 	c.tables()
 	c.answers()
+}
+
+// follows checks that each follow stands in both orders, and is of an account there is.
+func (c rowCheck) follows() {
+	if c.tx.Bucket(dirFollows) == nil { // of an older format
+		return
+	}
+	for _, pair := range [][2][]byte{{dirFollows, dirFollowers}, {dirFollowers, dirFollows}} {
+		c.rows(pair[0], func(k, _ []byte) {
+			if len(k) != 16 || !c.has(pair[1], append(bytes.Clone(k[8:]), k[:8]...)) {
+				c.found("%s has %x, which is not in %s", pair[0], k, pair[1])
+			}
+		})
+	}
+	c.rows(dirFollows, func(k, _ []byte) { c.belongs(dirFollows, k) })
 }
 
 // tables checks the rows of all tables: that each can be read, and that what belongs to accounts belongs to one there is.

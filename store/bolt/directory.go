@@ -28,11 +28,13 @@ var (
 	dirRows        = []byte("rows")         // table, owner, key → packed row; its sequence numbers versions
 	dirRowTimes    = []byte("row-times")    // expiry, table, owner, key → nothing
 	dirErasing     = []byte("erasing")      // account → nothing: its sessions are yet to be removed
+	dirFollows     = []byte("follows")      // account, channel → nothing
+	dirFollowers   = []byte("followers")    // channel, account → nothing: the same in the other order
 )
 
 var directoryBuckets = [][]byte{
 	dirAccounts, dirNames, dirSalts, dirDevices, dirTokens, dirFriends, dirBlocks,
-	dirAnswers, dirAnswerOrder, dirAnswerTimes, dirRows, dirRowTimes, dirErasing,
+	dirAnswers, dirAnswerOrder, dirAnswerTimes, dirRows, dirRowTimes, dirErasing, dirFollows, dirFollowers,
 }
 
 const (

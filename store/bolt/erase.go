@@ -74,6 +74,9 @@ func eraseRows(w *writeTx, a store.Account) ([][]byte, error) {
 			}
 		}
 	}
+	if err := unfollowAll(w, id); err != nil {
+		return nil, err
+	}
 	if err := removeAnswers(w, id); err != nil {
 		return nil, err
 	}

@@ -97,6 +97,10 @@ func validKey(k store.Key) error {
 		ok = k.A == 0 && k.B == 0 && k.Name != "" && len(k.Name) <= maxName
 	case store.LogNotice:
 		ok = k.A != 0 && k.B == 0 && k.Name == ""
+	case store.LogChannel, store.LogAds:
+		ok = k.A == 0 && k.B == 0 && k.Name != "" && len(k.Name) <= maxName
+	case store.LogThread:
+		ok = k.A != 0 && k.B == 0 && k.Name != "" && len(k.Name) <= maxName
 	}
 	if !ok {
 		return store.Bad("not the key of a log")

@@ -218,6 +218,11 @@ func (d *directory) Update(ctx context.Context, u store.Update) error {
 			return store.Bad("an edge leads from one user to another")
 		}
 	}
+	for _, f := range u.Follows {
+		if from == 0 || f.Channel == 0 {
+			return store.Bad("a user follows a channel")
+		}
+	}
 	now := d.now().UnixMilli()
 	return d.file.update(ctx, func(w *writeTx) error {
 		if err := d.checkUpdate(w, u, keys, now); err != nil {
@@ -230,6 +235,11 @@ func (d *directory) Update(ctx context.Context, u store.Update) error {
 		}
 		for _, e := range u.Edges {
 			if _, err := putEdge(w, edgeKey{e.Kind, from}, e.To, e.On, 0); err != nil {
+				return err
+			}
+		}
+		for _, f := range u.Follows {
+			if err := putFollow(w, u.Owner.Number(), f); err != nil {
 				return err
 			}
 		}
@@ -293,7 +303,7 @@ func (d *directory) checkUpdate(w *writeTx, u store.Update, keys [][]byte, now i
 			return &store.Error{Code: store.CodeFull, Text: "the list is full"}
 		}
 	}
-	return nil
+	return checkFollows(w, u)
 }
 
 // tableOf is the first table of an update that belongs to accounts, "" if none does.

@@ -61,6 +61,7 @@ type Settings struct {
 	ChannelPushes  bool        `json:"channel_pushes,omitempty"`   // posts of channels ring; the default is silent
 	OpenRoomPushes bool        `json:"open_room_pushes,omitempty"` // every message of an open room rings, not mentions only
 	Discovery      Discovery   `json:"discovery,omitempty"`
+	Country        string      `json:"country,omitempty"` // ISO 3166-1 alpha-2; "": that of the phone number, if there is one
 
 	// Closed is when strangers were last shut out (Unix milliseconds): whoever was answered before has to be answered
 	// again. SetSettings keeps it.
