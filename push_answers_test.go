@@ -189,8 +189,9 @@ func (row *answering) play(t *testing.T, r *ringing, p graph.PushProvider, user,
 		}
 	}
 	if row.other && p == graph.APNs {
-		// A provider token is made at a half hour; one that is younger than 20 minutes is not replaced.
-		r.pass(r.now().Truncate(30 * time.Minute).Add(30*time.Minute + time.Second).Sub(r.now()))
+		// A provider token is replaced once it says that it is half an hour old, if it was made 20 minutes ago; and it says
+		// the half hour before it was made. At the half hour after the next one there is a new one, whatever the time is now.
+		r.pass(r.now().Truncate(30 * time.Minute).Add(time.Hour + time.Second).Sub(r.now()))
 		used := r.phone("x", "phone", p)
 		r.says("alice", "user/x", "hello")
 		r.waits(used, func(p pushsim.Phone) bool { return len(p.Notifications) == 1 })
