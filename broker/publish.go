@@ -120,6 +120,28 @@ func (b *Broker) Send(ctx context.Context, id hooks.Identity, topic hooks.Topic,
 	if err == nil {
 		pending, err = b.publish(id, topic, topic.CID, p, 0)
 	}
+	return b.sent(ctx, id, pending, err)
+}
+
+// SendContent is Send for what the server itself makes a message of, in kinds that clients cannot publish. The same rules
+// decide. The topic's Act must be Message; its CID makes repeating it safe.
+func (b *Broker) SendContent(ctx context.Context, id hooks.Identity, topic hooks.Topic, c view.Content) (store.Receipt, error) {
+	err := b.withinSend(id, topic, len(c.Text)+len(c.Extra))
+	if err == nil && topic.Act != hooks.Message && topic.Act != hooks.Ask {
+		err = nowhere(topic)
+	}
+	if err == nil {
+		err = b.takes(len(c.Text) + len(c.Extra))
+	}
+	var pending *store.Pending
+	if err == nil {
+		pending, err = b.decide(id, topic, said{content: c}, topic.CID, 0)
+	}
+	return b.sent(ctx, id, pending, err)
+}
+
+// sent waits for the outcome of a publish without a session.
+func (b *Broker) sent(ctx context.Context, id hooks.Identity, pending *store.Pending, err error) (store.Receipt, error) {
 	if err != nil {
 		b.metrics.refused(err)
 		return store.Receipt{}, err
@@ -127,6 +149,11 @@ func (b *Broker) Send(ctx context.Context, id hooks.Identity, topic hooks.Topic,
 	if s := b.registry.device(deviceKey{id.Account, id.Device}); s != nil {
 		s.use()
 	}
+	return durable(ctx, pending)
+}
+
+// durable waits until a record is durable.
+func durable(ctx context.Context, pending *store.Pending) (store.Receipt, error) {
 	select {
 	case <-pending.Done():
 		return pending.Result()
@@ -135,60 +162,88 @@ func (b *Broker) Send(ctx context.Context, id hooks.Identity, topic hooks.Topic,
 	}
 }
 
-// publish is the one way in: it asks the rules, and appends. An error is a refusal; nothing was stored.
-func (b *Broker) publish(id hooks.Identity, t hooks.Topic, cid string, p Publication, packet uint16) (*store.Pending, error) {
-	if b.closing.Load() {
-		return nil, ErrShutdown
-	}
-	if len(p.Payload) > b.cfg.MaxMessage {
-		return nil, &store.Error{Code: store.CodeTooLarge, Text: "the message is larger than this server takes"}
-	}
-	d := store.Draft{Sender: id.Account, Device: id.Device, CID: cid, PacketID: packet, Need: store.RoleMember}
-	switch t.Act {
-	case hooks.Message, hooks.Edit, hooks.Typing, hooks.Read:
-	default:
-		return nil, &store.Error{Code: store.CodeNotFound, Text: "there is no such " + t.Place.String()}
-	}
+// said is what a publish says, once its form has been checked.
+type said struct {
+	content view.Content   // hooks.Message
+	op      view.Operation // hooks.Edit
+	read    store.Seq      // hooks.Read
+}
 
-	var content view.Content
-	var op view.Operation
-	var seq store.Seq
-	var err error
-	switch t.Act {
-	case hooks.Message:
-		switch t.View {
-		case hooks.Text:
-			content, err = view.ParseText(p.Payload)
-		case hooks.JSON:
-			content, err = view.ParseJSON(p.Payload)
-		case hooks.CBOR:
-			content, err = view.ParseCBOR(p.Payload)
-		default:
-			err = store.Bad("publish to …/text, …/json or …/cbor")
-		}
-	case hooks.Edit:
-		op, err = view.ParseOp(p.Payload)
-	case hooks.Read:
-		seq, err = view.ParseRead(p.Payload)
-	case hooks.Typing:
-		err = view.ParseTyping(p.Payload)
+// publish is the one way in for clients: it checks the form, asks the rules, and appends. An error is a refusal; nothing
+// was stored.
+func (b *Broker) publish(id hooks.Identity, t hooks.Topic, cid string, p Publication, packet uint16) (*store.Pending, error) {
+	if err := b.takes(len(p.Payload)); err != nil {
+		return nil, err
 	}
+	what, err := parse(t, p.Payload)
 	if err == nil && t.Act == hooks.Edit {
-		err = b.withinOps(id.Account, op)
+		err = b.withinOps(id.Account, what.op)
 	}
 	if err != nil {
 		return nil, err
 	}
+	if p.Expiry > 0 {
+		at := b.now().Add(time.Duration(p.Expiry) * time.Second).UnixMilli()
+		if what.content.Expiry == 0 || at < what.content.Expiry {
+			what.content.Expiry = at
+		}
+	}
+	return b.decide(id, t, what, cid, packet)
+}
 
+// takes reports whether something of this size is taken now.
+func (b *Broker) takes(bytes int) error {
+	if b.closing.Load() {
+		return ErrShutdown
+	}
+	if bytes > b.cfg.MaxMessage {
+		return &store.Error{Code: store.CodeTooLarge, Text: "the message is larger than this server takes"}
+	}
+	return nil
+}
+
+func nowhere(t hooks.Topic) error {
+	return &store.Error{Code: store.CodeNotFound, Text: "there is no such " + t.Place.String()}
+}
+
+// parse reads the payload of a publish.
+func parse(t hooks.Topic, payload []byte) (what said, err error) {
+	switch t.Act {
+	case hooks.Message, hooks.Ask:
+		switch t.View {
+		case hooks.Text:
+			what.content, err = view.ParseText(payload)
+		case hooks.JSON:
+			what.content, err = view.ParseJSON(payload)
+		case hooks.CBOR:
+			what.content, err = view.ParseCBOR(payload)
+		default:
+			err = store.Bad("publish to …/text, …/json or …/cbor")
+		}
+	case hooks.Edit:
+		what.op, err = view.ParseOp(payload)
+	case hooks.Read:
+		what.read, err = view.ParseRead(payload)
+	case hooks.Typing:
+		err = view.ParseTyping(payload)
+	default:
+		err = nowhere(t)
+	}
+	return what, err
+}
+
+// decide asks the rules, and appends.
+func (b *Broker) decide(id hooks.Identity, t hooks.Topic, what said, cid string, packet uint16) (*store.Pending, error) {
+	d := store.Draft{Sender: id.Account, Device: id.Device, CID: cid, PacketID: packet, Need: store.RoleMember}
 	grant, err := b.access.Publish(id.Account, t)
 	if err != nil {
 		return nil, err
 	}
 	if t.Act == hooks.Message {
-		if err := b.mentions(content, grant, id.Account); err != nil {
+		if err := b.mentions(what.content, grant, id.Account); err != nil {
 			return nil, err
 		}
-		if err := b.attach(content, id.Account); err != nil {
+		if err := b.attach(what.content, id.Account); err != nil {
 			return nil, err
 		}
 	}
@@ -206,25 +261,17 @@ func (b *Broker) publish(id hooks.Identity, t hooks.Topic, cid string, p Publica
 		}
 		return store.Resolved(store.Receipt{}, nil), nil
 	case hooks.Read:
-		seq = min(seq, knownHead(&grant.Log, id.Account))
+		seq := min(what.read, knownHead(&grant.Log, id.Account))
 		return b.store.SetMark(store.Mark{Log: d.Log, Account: id.Account, Seq: seq}), nil
 	case hooks.Edit:
-		if err := b.operation(&d, op, grant); err != nil {
+		if err := b.operation(&d, what.op, grant); err != nil {
 			return nil, err
 		}
 	case hooks.Message:
-		if err := b.quote(&d, content.ReplyTo, grant); err != nil {
+		if err := b.quote(&d, what.content.ReplyTo, grant); err != nil {
 			return nil, err
 		}
-		d.Kind, d.Extra = content.Kind, content.Extra
-		d.Text = bytes.Clone(content.Text) // the payload belongs to the caller
-		d.Expiry = content.Expiry
-		if p.Expiry > 0 {
-			at := b.now().Add(time.Duration(p.Expiry) * time.Second).UnixMilli()
-			if d.Expiry == 0 || at < d.Expiry {
-				d.Expiry = at
-			}
-		}
+		say(&d, what.content)
 	}
 	if grant.Slow > 0 {
 		if err := b.access.Pace(id.Account, grant, cid); err != nil {
@@ -234,6 +281,12 @@ func (b *Broker) publish(id hooks.Identity, t hooks.Topic, cid string, p Publica
 	b.metrics.published.Inc()
 	b.bulk.chat.Add(1)
 	return b.store.Append(d), nil
+}
+
+// say puts what is said into a draft.
+func say(d *store.Draft, c view.Content) {
+	d.Kind, d.Extra, d.Expiry = c.Kind, c.Extra, c.Expiry
+	d.Text = bytes.Clone(c.Text) // the payload belongs to the caller
 }
 
 // mentions checks who is mentioned: members only, everybody only by those who moderate.
