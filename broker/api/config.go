@@ -15,7 +15,7 @@ import (
 	"github.com/hwangso/hwangso/broker"
 	"github.com/hwangso/hwangso/broker/discovery"
 	"github.com/hwangso/hwangso/broker/files"
-	"github.com/hwangso/hwangso/broker/openroom"
+	"github.com/hwangso/hwangso/broker/search"
 	"github.com/hwangso/hwangso/broker/signup"
 	"github.com/hwangso/hwangso/broker/view"
 	"github.com/hwangso/hwangso/hooks"
@@ -175,7 +175,7 @@ func New(cfg Config) (*API, error) {
 		started: cfg.Now(), users: byName(userOperations()), operators: byName(operatorOperations()),
 		signIns: make(chan hooks.Identity, 1024),
 	}
-	a.rooms.Index = openroom.New()
+	a.rooms.Index = search.New()
 	a.set.Store(&cfg.Limits)
 	a.flights.by = make(map[flightKey]*flight)
 	a.busy.by = make(map[store.AccountID]int)

@@ -7,14 +7,14 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/hwangso/hwangso/broker/openroom"
+	"github.com/hwangso/hwangso/broker/search"
 	"github.com/hwangso/hwangso/store"
 	"github.com/hwangso/hwangso/store/graph"
 )
 
 // openRooms is the search over open rooms: loaded at the start, then kept up by what is committed.
 type openRooms struct {
-	*openroom.Index
+	*search.Index
 	loaded atomic.Bool
 }
 
@@ -73,7 +73,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // countRooms tells the index what happened in open rooms.
 func (a *API) countRooms(entries []store.Entry) {
-	var news []openroom.News
+	var news []search.News
 	at := make(map[store.LogID]int)
 	for i := range entries {
 		e := &entries[i]
@@ -89,11 +89,11 @@ func (a *API) countRooms(entries []store.Entry) {
 		n, seen := at[log]
 		if !seen {
 			n = len(news)
-			at[log], news = n, append(news, openroom.News{Log: log})
+			at[log], news = n, append(news, search.News{Log: log})
 		}
-		news[n].Members = e.Members.Active
+		news[n].Size = e.Members.Active
 		if e.Record.Kind.ByClient() && e.Record.Op.Kind == store.OpNone && e.Record.Audience == store.AudienceBoth {
-			news[n].Messages++
+			news[n].Events++
 		}
 	}
 	if len(news) > 0 {
@@ -119,8 +119,8 @@ func (a *API) indexRoom(log store.LogID) error {
 	if err != nil {
 		return fmt.Errorf("api: room: %w", err)
 	}
-	a.rooms.Put(openroom.Room{Log: log, Name: info.Key.Name, Title: info.Title, Description: r.Description, Tags: r.Tags, Language: r.Language,
-		Country: r.Country, Members: info.Members.Active, Hidden: unlisted(r, info), Activity: startActivity(info), At: info.HeadTime})
+	a.rooms.Put(search.Entry{Log: log, Name: info.Key.Name, Title: info.Title, Description: r.Description, Tags: r.Tags, Language: r.Language,
+		Country: r.Country, Size: info.Members.Active, Hidden: unlisted(r, info), Activity: startActivity(info), At: info.HeadTime})
 	return nil
 }
 
@@ -158,7 +158,7 @@ func (a *API) openSearch(_ context.Context, c *caller, in *openSearchIn) (*openS
 	case !a.rooms.loaded.Load():
 		return nil, errLoading
 	}
-	q := openroom.Query{Text: in.Query, Tags: in.Tags, Country: in.Country, After: in.After, Max: limit}
+	q := search.Query{Text: in.Query, Tags: in.Tags, Country: in.Country, After: in.After, Max: limit}
 	if q.Language, err = language(in.Language); err != nil {
 		return nil, err
 	}
@@ -176,8 +176,8 @@ func (a *API) openSearch(_ context.Context, c *caller, in *openSearchIn) (*openS
 	if err = errors.Join(err, failed); err != nil {
 		return nil, err
 	}
-	out := &openSearchOut{Rooms: make([]openRoom, 0, len(found.Rooms)), Next: found.Next}
-	for _, f := range found.Rooms {
+	out := &openSearchOut{Rooms: make([]openRoom, 0, len(found.Entries)), Next: found.Next}
+	for _, f := range found.Entries {
 		info, err := a.store.Info(f.Log)
 		if store.CodeOf(err) == store.CodeNotFound {
 			continue

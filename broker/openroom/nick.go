@@ -10,6 +10,7 @@ import (
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 
+	"github.com/hwangso/hwangso/broker/search"
 	"github.com/hwangso/hwangso/store"
 )
 
@@ -177,7 +178,7 @@ func nakedOf(nick string) string {
 			return r
 		}
 		return -1
-	}, fold(nick))
+	}, search.Fold(nick))
 }
 
 // near reports whether one insertion, deletion, replacement or swap of neighbours makes b of a.

@@ -1,4 +1,4 @@
-package openroom
+package search
 
 import (
 	"slices"
@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// posting says that a term occurs in a room: the room's place in Index.rooms, shifted, and in which fields.
+// posting says that a term occurs in an entry: the entry's place in Index.entries, shifted, and in which fields.
 type posting uint32
 
 // The fields a term occurs in.
@@ -18,12 +18,12 @@ const (
 	fields    = 1<<fieldBits - 1
 )
 
-func (p posting) room() int { return int(p >> fieldBits) }
+func (p posting) entry() int { return int(p >> fieldBits) }
 
-// word is a term with the rooms it occurs in, by place.
+// word is a term with the entries it occurs in, by place.
 type word struct {
-	term  string
-	rooms []posting
+	term    string
+	entries []posting
 }
 
 // shelf keeps words in order, in drawers by their first and second character: every question is for the words that begin
@@ -63,37 +63,37 @@ func (s shelf) put(term string, words []*word) {
 func (s shelf) add(term string, p posting) {
 	words, at, found := s.find(term)
 	if !found {
-		w := &word{term: strings.Clone(term), rooms: []posting{p}}
+		w := &word{term: strings.Clone(term), entries: []posting{p}}
 		s.put(term, slices.Insert(words, at, w))
 		return
 	}
 	w := words[at]
-	i, found := slices.BinarySearchFunc(w.rooms, p, byRoom)
+	i, found := slices.BinarySearchFunc(w.entries, p, byEntry)
 	if found {
-		w.rooms[i] |= p
+		w.entries[i] |= p
 		return
 	}
-	w.rooms = slices.Insert(w.rooms, i, p)
+	w.entries = slices.Insert(w.entries, i, p)
 }
 
-// remove takes a room from a term, and the term away with its last room.
-func (s shelf) remove(term string, room int) {
+// remove takes an entry from a term, and the term away with its last entry.
+func (s shelf) remove(term string, entry int) {
 	words, at, found := s.find(term)
 	if !found {
 		return
 	}
 	w := words[at]
-	i, found := slices.BinarySearchFunc(w.rooms, posting(room)<<fieldBits, byRoom)
+	i, found := slices.BinarySearchFunc(w.entries, posting(entry)<<fieldBits, byEntry)
 	if !found {
 		return
 	}
-	if w.rooms = slices.Delete(w.rooms, i, i+1); len(w.rooms) > 0 {
+	if w.entries = slices.Delete(w.entries, i, i+1); len(w.entries) > 0 {
 		return
 	}
 	s.put(term, slices.Delete(words, at, at+1))
 }
 
-func byRoom(a, b posting) int { return a.room() - b.room() }
+func byEntry(a, b posting) int { return a.entry() - b.entry() }
 
 // beginning calls fn with the words that begin with a prefix, in no order.
 func (s shelf) beginning(prefix string, fn func(*word)) {

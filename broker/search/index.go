@@ -1,4 +1,4 @@
-package openroom
+package search
 
 import (
 	"cmp"
@@ -13,8 +13,8 @@ import (
 	"github.com/hwangso/hwangso/store"
 )
 
-// Room is an open room as the index knows it.
-type Room struct {
+// Entry is an open room or a channel, as the index knows it.
+type Entry struct {
 	Log         store.LogID
 	Name        string // the identifier, unique
 	Title       string
@@ -22,53 +22,53 @@ type Room struct {
 	Tags        []string
 	Language    string // BCP 47, "" for none
 	Country     string // ISO 3166-1 alpha-2, "" for none
-	Members     int
-	Hidden      bool // known, and never found: closed or locked rooms, and empty ones
+	Size        int
+	Hidden      bool // known, and never found: who looks around does not see it
 
-	// Activity is how much is going on in it, in messages: each counts 1 and half of that every HalfLife. At is the
+	// Activity is how much is going on in it, in events: each counts 1 and half of that every HalfLife. At is the
 	// moment the number is for (Unix milliseconds).
 	Activity float64
 	At       int64
 }
 
-// HalfLife is how long it takes until a message counts half in a room's activity.
+// HalfLife is how long it takes until an event counts half in an entry's activity.
 const HalfLife = 72 * time.Hour
 
-func (r *Room) activity(now int64) float64 {
+func (r *Entry) activity(now int64) float64 {
 	if now <= r.At {
 		return r.Activity
 	}
 	return r.Activity * math.Exp2(-float64(now-r.At)/float64(HalfLife.Milliseconds()))
 }
 
-// Index finds open rooms. The zero value is not usable: see New.
+// Index finds entries by their texts. The zero value is not usable: see New.
 type Index struct {
-	mu    sync.RWMutex
-	words shelf
-	rooms []Room              // a free place has Log 0
-	tags  [][]string          // of each room, folded
-	free  []int               // places
-	at    map[store.LogID]int // where a room is
+	mu      sync.RWMutex
+	words   shelf
+	entries []Entry             // a free place has Log 0
+	tags    [][]string          // of each entry, folded
+	free    []int               // places
+	at      map[store.LogID]int // where an entry is
 }
 
 // New returns an empty index.
 func New() *Index { return &Index{words: make(shelf), at: make(map[store.LogID]int)} }
 
-// Len is how many rooms it knows.
+// Len is how many entries it knows.
 func (x *Index) Len() int {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	return len(x.at)
 }
 
-// Put enters a room, or what changed about it. Of a room that it knows the activity stays as it is.
-func (x *Index) Put(r Room) {
+// Put enters an entry, or what changed about it. Of an entry that it knows the activity stays as it is.
+func (x *Index) Put(r Entry) {
 	r.Tags = slices.Clone(r.Tags)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	place, known := x.at[r.Log]
 	if known {
-		old := &x.rooms[place]
+		old := &x.entries[place]
 		r.Activity, r.At = old.Activity, old.At
 		if old.Title == r.Title && old.Description == r.Description && slices.Equal(old.Tags, r.Tags) {
 			*old = r
@@ -78,14 +78,14 @@ func (x *Index) Put(r Room) {
 	} else if n := len(x.free); n > 0 {
 		place, x.free = x.free[n-1], x.free[:n-1]
 	} else {
-		place = len(x.rooms)
-		x.rooms, x.tags = append(x.rooms, Room{}), append(x.tags, nil)
+		place = len(x.entries)
+		x.entries, x.tags = append(x.entries, Entry{}), append(x.tags, nil)
 	}
-	x.rooms[place], x.at[r.Log], x.tags[place] = r, place, folded(r.Tags)
+	x.entries[place], x.at[r.Log], x.tags[place] = r, place, folded(r.Tags)
 	eachTerm(&r, func(term string, field posting) { x.words.add(term, posting(place)<<fieldBits|field) })
 }
 
-// Remove forgets a room.
+// Remove forgets an entry.
 func (x *Index) Remove(log store.LogID) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -95,16 +95,16 @@ func (x *Index) Remove(log store.LogID) {
 	}
 	x.unlist(place)
 	delete(x.at, log)
-	x.rooms[place], x.tags[place] = Room{}, nil
+	x.entries[place], x.tags[place] = Entry{}, nil
 	x.free = append(x.free, place)
 }
 
 func (x *Index) unlist(place int) {
-	eachTerm(&x.rooms[place], func(term string, _ posting) { x.words.remove(term, place) })
+	eachTerm(&x.entries[place], func(term string, _ posting) { x.words.remove(term, place) })
 }
 
-// eachTerm calls fn with the terms of a room, at most MaxTerms.
-func eachTerm(r *Room, fn func(string, posting)) {
+// eachTerm calls fn with the terms of an entry, at most MaxTerms.
+func eachTerm(r *Entry, fn func(string, posting)) {
 	n := 0
 	in := func(field posting) func(string) bool {
 		return func(term string) bool {
@@ -124,14 +124,14 @@ func eachTerm(r *Room, fn func(string, posting)) {
 	}
 }
 
-// News is what happened in a room.
+// News is what happened in an entry.
 type News struct {
-	Log      store.LogID
-	Messages int
-	Members  int // how many there are now, -1: not known
+	Log    store.LogID
+	Events int
+	Size   int // how many there are now, -1: not known
 }
 
-// Tell counts what happened at a moment (Unix milliseconds). Rooms it does not know are passed over.
+// Tell counts what happened at a moment (Unix milliseconds). Entries it does not know are passed over.
 func (x *Index) Tell(news []News, now int64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -140,17 +140,27 @@ func (x *Index) Tell(news []News, now int64) {
 		if !known {
 			continue
 		}
-		r := &x.rooms[place]
-		if n.Messages > 0 {
-			r.Activity, r.At = r.activity(now)+float64(n.Messages), max(r.At, now)
+		r := &x.entries[place]
+		if n.Events > 0 {
+			r.Activity, r.At = r.activity(now)+float64(n.Events), max(r.At, now)
 		}
-		if n.Members >= 0 {
-			r.Members = n.Members
+		if n.Size >= 0 {
+			r.Size = n.Size
 		}
 	}
 }
 
-// Knows reports whether a log is a room of the index.
+// Weigh replaces what an entry is ranked by, but for its texts. An entry it does not know is passed over.
+func (x *Index) Weigh(log store.LogID, size int, activity float64, at int64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if place, known := x.at[log]; known {
+		e := &x.entries[place]
+		e.Size, e.Activity, e.At = size, activity, at
+	}
+}
+
+// Knows reports whether a log is an entry of the index.
 func (x *Index) Knows(log store.LogID) bool {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -158,26 +168,26 @@ func (x *Index) Knows(log store.LogID) bool {
 	return known
 }
 
-// Query says which rooms are looked for.
+// Query says which entries are looked for.
 type Query struct {
 	Text     string   // all its terms must be found; "" finds everything
-	Tags     []string // all of them must be tags of the room, letter for letter but for case and width
-	Language string   // of the room: "pt" finds "pt-BR"; "" is any
+	Tags     []string // all of them must be tags of the entry, letter for letter but for case and width
+	Language string   // of the entry: "pt" finds "pt-BR"; "" is any
 	Country  string
 	After    string // Found.Next of the page before
-	Max      int    // rooms of a page; 0: 20
+	Max      int    // entries of a page; 0: 20
 
-	// Skip leaves out a room for this reader alone. It is called without a lock.
+	// Skip leaves out an entry for this reader alone. It is called without a lock.
 	Skip func(store.LogID) bool
 }
 
 // Found is a page of results, the best first. Equally good ones are in the order of their names.
 type Found struct {
-	Rooms []Room // copies; the tags are shared
-	Next  string // the After of the next page, "" for the last
+	Entries []Entry // copies; the tags are shared
+	Next    string  // the After of the next page, "" for the last
 }
 
-// Search finds rooms. now is in Unix milliseconds. An After that is no Next is CodeBad.
+// Search finds entries. now is in Unix milliseconds. An After that is no Next is CodeBad.
 func (x *Index) Search(q Query, now int64) (Found, error) {
 	if q.Max <= 0 {
 		q.Max = 20
@@ -190,15 +200,15 @@ func (x *Index) Search(q Query, now int64) (Found, error) {
 		from.now = now
 	}
 	var out Found
-	for len(out.Rooms) < q.Max {
-		list, more := x.best(&q, from, q.Max+1-len(out.Rooms))
+	for len(out.Entries) < q.Max {
+		list, more := x.best(&q, from, q.Max+1-len(out.Entries))
 		for _, h := range list {
 			from.hit = h
-			if q.Skip != nil && q.Skip(h.room.Log) {
+			if q.Skip != nil && q.Skip(h.entry.Log) {
 				continue
 			}
-			if out.Rooms = append(out.Rooms, h.room); len(out.Rooms) == q.Max {
-				if more || h.room.Log != list[len(list)-1].room.Log {
+			if out.Entries = append(out.Entries, h.entry); len(out.Entries) == q.Max {
+				if more || h.entry.Log != list[len(list)-1].entry.Log {
 					out.Next = from.String()
 				}
 				return out, nil
@@ -211,15 +221,15 @@ func (x *Index) Search(q Query, now int64) (Found, error) {
 	return out, nil
 }
 
-// hit is a room that was found, and how well it fits.
+// hit is an entry that was found, and how well it fits.
 type hit struct {
 	score float64
-	room  Room
+	entry Entry
 }
 
 // compare puts the better one first.
 func (h hit) compare(o hit) int {
-	return cmp.Or(cmp.Compare(o.score, h.score), strings.Compare(h.room.Name, o.room.Name))
+	return cmp.Or(cmp.Compare(o.score, h.score), strings.Compare(h.entry.Name, o.entry.Name))
 }
 
 // mark is where a page ended: after this hit, and what was worth how much at which moment, so that all pages agree.
@@ -229,7 +239,7 @@ type mark struct {
 }
 
 func (m mark) String() string {
-	return strconv.FormatUint(math.Float64bits(m.score), 36) + "." + strconv.FormatInt(m.now, 36) + "." + m.room.Name
+	return strconv.FormatUint(math.Float64bits(m.score), 36) + "." + strconv.FormatInt(m.now, 36) + "." + m.entry.Name
 }
 
 func parseMark(s string) (m mark, err error) {
@@ -244,7 +254,7 @@ func parseMark(s string) (m mark, err error) {
 	if m.score = math.Float64frombits(bits); !ok || err1 != nil || err2 != nil || at <= 0 || math.IsNaN(m.score) {
 		return m, store.Bad("after must be what the page before told as next")
 	}
-	m.now, m.room.Name = at, name
+	m.now, m.entry.Name = at, name
 	return m, nil
 }
 
@@ -255,16 +265,16 @@ func (x *Index) best(q *Query, after mark, max int) (list []hit, more bool) {
 	defer x.mu.RUnlock()
 	var top worst
 	x.each(q.Text, func(place int, fit float64) {
-		r := &x.rooms[place]
+		r := &x.entries[place]
 		if r.Log == 0 || r.Hidden || !q.suits(r) || !holds(x.tags[place], tags) {
 			return
 		}
-		h := hit{score: fit + math.Log2(1+r.activity(after.now)) + math.Log2(1+float64(r.Members))/2}
-		h.room.Name = r.Name
+		h := hit{score: fit + math.Log2(1+r.activity(after.now)) + math.Log2(1+float64(r.Size))/2}
+		h.entry.Name = r.Name
 		if h.compare(after.hit) <= 0 {
 			return
 		}
-		h.room.Log = r.Log
+		h.entry.Log = r.Log
 		if len(top) > max {
 			if h.compare(top[0]) > 0 {
 				return
@@ -280,7 +290,7 @@ func (x *Index) best(q *Query, after mark, max int) (list []hit, more bool) {
 		top = top[:max]
 	}
 	for i := range top {
-		top[i].room = x.rooms[x.at[top[i].room.Log]]
+		top[i].entry = x.entries[x.at[top[i].entry.Log]]
 	}
 	return top, more
 }
@@ -289,7 +299,7 @@ func (x *Index) best(q *Query, after mark, max int) (list []hit, more bool) {
 func folded(tags []string) []string {
 	out := tags
 	for i, t := range tags {
-		f := fold(t)
+		f := Fold(t)
 		if f != t && &out[0] == &tags[0] {
 			out = slices.Clone(tags)
 		}
@@ -310,7 +320,7 @@ func holds(have, want []string) bool {
 	return true
 }
 
-func (q *Query) suits(r *Room) bool {
+func (q *Query) suits(r *Entry) bool {
 	if q.Country != "" && !strings.EqualFold(q.Country, r.Country) {
 		return false
 	}
@@ -333,7 +343,7 @@ func worth(p posting) float64 {
 	return 1
 }
 
-// each calls fn with the rooms in which all terms of a text are found. The caller holds mu.
+// each calls fn with the entries in which all terms of a text are found. The caller holds mu.
 func (x *Index) each(text string, fn func(place int, fit float64)) {
 	var asked []string
 	terms(text, true, func(term string) bool {
@@ -344,20 +354,20 @@ func (x *Index) each(text string, fn func(place int, fit float64)) {
 	})
 	if len(asked) == 0 {
 		if strings.TrimSpace(text) == "" {
-			for i := range x.rooms {
+			for i := range x.entries {
 				fn(i, 0)
 			}
 		}
 		return
 	}
-	found := make([]uint8, len(x.rooms)) // how many terms, those before the current one without a gap
-	fit := make([]uint8, len(x.rooms))   // their worth
-	last := make([]uint8, len(x.rooms))  // worth of the current term
+	found := make([]uint8, len(x.entries)) // how many terms, those before the current one without a gap
+	fit := make([]uint8, len(x.entries))   // their worth
+	last := make([]uint8, len(x.entries))  // worth of the current term
 	for i, term := range asked {
 		clear(last)
 		x.words.beginning(term, func(w *word) {
-			for _, p := range w.rooms {
-				at := p.room()
+			for _, p := range w.entries {
+				at := p.entry()
 				if int(found[at]) < i {
 					continue
 				}

@@ -1,4 +1,4 @@
-package openroom
+package search
 
 import (
 	"fmt"
@@ -14,7 +14,7 @@ import (
 
 func names(f Found) string {
 	var out []string
-	for _, r := range f.Rooms {
+	for _, r := range f.Entries {
 		out = append(out, r.Name)
 	}
 	return strings.Join(out, " ")
@@ -31,15 +31,15 @@ func search(t *testing.T, x *Index, q Query) Found {
 
 func sample() *Index {
 	x := New()
-	for i, r := range []Room{
-		{Name: "gangnam", Title: "서울강남맛집탐방", Tags: []string{"맛집", "서울"}, Language: "ko", Country: "KR", Members: 100},
-		{Name: "baduk", Title: "바둑 두는 사람들", Description: "강남에서 모입니다", Language: "ko", Country: "KR", Members: 20},
-		{Name: "cafe", Title: "Café Lovers", Tags: []string{"Coffee"}, Language: "pt-BR", Country: "BR", Members: 9},
-		{Name: "go", Title: "Gophers", Tags: []string{"go", "coding"}, Description: "coffee and code", Language: "en", Members: 2000},
-		{Name: "sushi", Title: "東京の寿司ログ", Language: "ja", Country: "JP", Members: 5},
-		{Name: "thai", Title: "อาหารไทยอร่อย", Language: "th", Country: "TH", Members: 5},
-		{Name: "kpop", Title: "K팝 팬클럽", Tags: []string{"k팝"}, Language: "ko", Members: 7},
-		{Name: "closed", Title: "coffee closed", Hidden: true, Members: 7},
+	for i, r := range []Entry{
+		{Name: "gangnam", Title: "서울강남맛집탐방", Tags: []string{"맛집", "서울"}, Language: "ko", Country: "KR", Size: 100},
+		{Name: "baduk", Title: "바둑 두는 사람들", Description: "강남에서 모입니다", Language: "ko", Country: "KR", Size: 20},
+		{Name: "cafe", Title: "Café Lovers", Tags: []string{"Coffee"}, Language: "pt-BR", Country: "BR", Size: 9},
+		{Name: "go", Title: "Gophers", Tags: []string{"go", "coding"}, Description: "coffee and code", Language: "en", Size: 2000},
+		{Name: "sushi", Title: "東京の寿司ログ", Language: "ja", Country: "JP", Size: 5},
+		{Name: "thai", Title: "อาหารไทยอร่อย", Language: "th", Country: "TH", Size: 5},
+		{Name: "kpop", Title: "K팝 팬클럽", Tags: []string{"k팝"}, Language: "ko", Size: 7},
+		{Name: "closed", Title: "coffee closed", Hidden: true, Size: 7},
 	} {
 		r.Log = store.LogID(i + 1)
 		x.Put(r)
@@ -91,15 +91,15 @@ func TestSearch(t *testing.T) {
 
 func TestPut(t *testing.T) {
 	x := sample()
-	x.Tell([]News{{Log: 2, Messages: 5000, Members: 30}, {Log: 99, Messages: 1}}, 1)
+	x.Tell([]News{{Log: 2, Events: 5000, Size: 30}, {Log: 99, Events: 1}}, 1)
 	if got := names(search(t, x, Query{Text: "강남"})); got != "baduk gangnam" {
 		t.Errorf("the busy room is not first: %s", got)
 	}
-	x.Put(Room{Log: 2, Name: "baduk", Title: "체스", Members: 30})
+	x.Put(Entry{Log: 2, Name: "baduk", Title: "체스", Size: 30})
 	if got := names(search(t, x, Query{Text: "강남"})); got != "gangnam" {
 		t.Errorf("an old description is found: %s", got)
 	}
-	if f := search(t, x, Query{Text: "체스"}); len(f.Rooms) != 1 || f.Rooms[0].Activity != 5000 || f.Rooms[0].Members != 30 {
+	if f := search(t, x, Query{Text: "체스"}); len(f.Entries) != 1 || f.Entries[0].Activity != 5000 || f.Entries[0].Size != 30 {
 		t.Errorf("%+v", f)
 	}
 	x.Remove(2)
@@ -107,7 +107,7 @@ func TestPut(t *testing.T) {
 	if got := names(search(t, x, Query{Text: "체스"})); got != "" || x.Knows(2) || x.Len() != 7 {
 		t.Errorf("%q, %d", got, x.Len())
 	}
-	x.Put(Room{Log: 50, Name: "new", Title: "서울 체스"})
+	x.Put(Entry{Log: 50, Name: "new", Title: "서울 체스"})
 	if got := names(search(t, x, Query{Text: "서울"})); got != "gangnam new" {
 		t.Errorf("in a place used before: %q", got)
 	}
@@ -121,12 +121,25 @@ func TestPut(t *testing.T) {
 
 func TestActivityDecays(t *testing.T) {
 	x := New()
-	x.Put(Room{Log: 1, Name: "a", Title: "x"})
-	x.Tell([]News{{Log: 1, Messages: 8, Members: -1}}, 1)
+	x.Put(Entry{Log: 1, Name: "a", Title: "x"})
+	x.Tell([]News{{Log: 1, Events: 8, Size: -1}}, 1)
 	later := 1 + HalfLife.Milliseconds()
-	x.Tell([]News{{Log: 1, Messages: 1, Members: -1}}, later)
-	if f := search(t, x, Query{}); f.Rooms[0].Activity != 5 || f.Rooms[0].At != later {
-		t.Errorf("%+v", f.Rooms[0])
+	x.Tell([]News{{Log: 1, Events: 1, Size: -1}}, later)
+	if f := search(t, x, Query{}); f.Entries[0].Activity != 5 || f.Entries[0].At != later {
+		t.Errorf("%+v", f.Entries[0])
+	}
+}
+
+func TestWeigh(t *testing.T) {
+	x := sample()
+	x.Weigh(2, 100_000, 3, 1)
+	x.Weigh(99, 1, 1, 1)
+	if f := search(t, x, Query{Text: "강남"}); names(f) != "baduk gangnam" || f.Entries[0].Size != 100_000 || f.Entries[0].Activity != 3 {
+		t.Errorf("%+v", f)
+	}
+	x.Weigh(2, 1, 0, 1)
+	if got := names(search(t, x, Query{Text: "강남"})); got != "gangnam baduk" {
+		t.Errorf("what it was weighed before counts: %s", got)
 	}
 }
 
@@ -135,11 +148,11 @@ func TestPages(t *testing.T) {
 	x := New()
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i := range 300 {
-		x.Put(Room{Log: store.LogID(i + 1), Name: fmt.Sprintf("r%03d", rng.IntN(1000)*1000+i), Title: "방 " + fmt.Sprint(i), Members: rng.IntN(4)})
+		x.Put(Entry{Log: store.LogID(i + 1), Name: fmt.Sprintf("r%03d", rng.IntN(1000)*1000+i), Title: "방 " + fmt.Sprint(i), Size: rng.IntN(4)})
 	}
 	all, err := x.Search(Query{Text: "방", Max: 1000}, 7)
-	if err != nil || len(all.Rooms) != 300 || all.Next != "" {
-		t.Fatalf("%d, %q, %v", len(all.Rooms), all.Next, err)
+	if err != nil || len(all.Entries) != 300 || all.Next != "" {
+		t.Fatalf("%d, %q, %v", len(all.Entries), all.Next, err)
 	}
 	for _, skip := range []func(store.LogID) bool{nil, func(l store.LogID) bool { return l%3 == 0 }} {
 		var got []string
@@ -149,7 +162,7 @@ func TestPages(t *testing.T) {
 			if err != nil || pages > 60 {
 				t.Fatal(err, pages)
 			}
-			for _, r := range f.Rooms {
+			for _, r := range f.Entries {
 				got = append(got, r.Name)
 			}
 			if q.After = f.Next; f.Next == "" {
@@ -157,7 +170,7 @@ func TestPages(t *testing.T) {
 			}
 		}
 		var want []string
-		for _, r := range all.Rooms {
+		for _, r := range all.Entries {
 			if skip == nil || !skip(r.Log) {
 				want = append(want, r.Name)
 			}
@@ -180,20 +193,20 @@ func TestAgainstModel(t *testing.T) {
 		}
 		return string(out)
 	}
-	x, model := New(), map[store.LogID]Room{}
+	x, model := New(), map[store.LogID]Entry{}
 	for range 500 {
 		log := store.LogID(rng.IntN(30) + 1)
 		if rng.IntN(3) == 0 {
 			x.Remove(log)
 			delete(model, log)
 		} else {
-			r := Room{Log: log, Name: fmt.Sprint("r", log), Title: text(), Tags: []string{text()}, Description: text()}
+			r := Entry{Log: log, Name: fmt.Sprint("r", log), Title: text(), Tags: []string{text()}, Description: text()}
 			x.Put(r)
 			model[log] = r
 		}
 		q := text()
 		got := map[string]bool{}
-		for _, r := range search(t, x, Query{Text: q, Max: 100}).Rooms {
+		for _, r := range search(t, x, Query{Text: q, Max: 100}).Entries {
 			got[r.Name] = true
 		}
 		for _, r := range model {
@@ -223,7 +236,7 @@ func FuzzSearch(f *testing.F) {
 	x := sample()
 	f.Fuzz(func(t *testing.T, text, query string) {
 		const log = 1000
-		x.Put(Room{Log: log, Name: "fuzzed", Title: text})
+		x.Put(Entry{Log: log, Name: "fuzzed", Title: text})
 		n := 0
 		terms(text, false, func(term string) bool { n++; return term != "" })
 		if _, err := x.Search(Query{Text: query, Tags: []string{query}}, 1); err != nil {
@@ -232,7 +245,7 @@ func FuzzSearch(f *testing.F) {
 		asked := 0
 		terms(text, true, func(string) bool { asked++; return true })
 		if n > 0 && asked > 0 && n < MaxTerms { // whoever asks for the whole title finds the room
-			if !slices.ContainsFunc(search(t, x, Query{Text: text, Max: 100}).Rooms, func(r Room) bool { return r.Log == log }) {
+			if !slices.ContainsFunc(search(t, x, Query{Text: text, Max: 100}).Entries, func(r Entry) bool { return r.Log == log }) {
 				t.Fatalf("%q is not found by itself", text)
 			}
 		}
@@ -244,7 +257,7 @@ func FuzzSearch(f *testing.F) {
 }
 
 // crowd is many rooms with texts of the usual kind: half of them Korean, three tags, a description of 60 characters.
-func crowd(n int) []Room {
+func crowd(n int) []Entry {
 	rng := rand.New(rand.NewPCG(3, 4))
 	syllable := func() string { return string(rune(0xac00 + rng.IntN(600)*17)) }
 	word := func() string {
@@ -254,7 +267,7 @@ func crowd(n int) []Room {
 		}
 		return b.String()
 	}
-	out := make([]Room, n)
+	out := make([]Entry, n)
 	for i := range out {
 		w := word
 		if i%2 == 0 {
@@ -267,8 +280,8 @@ func crowd(n int) []Room {
 			}
 			return s
 		}
-		out[i] = Room{Log: store.LogID(i + 1), Name: fmt.Sprintf("room%d", i), Title: text(3), Tags: []string{w(), w(), w()}, Description: text(12),
-			Language: "ko", Country: "KR", Members: rng.IntN(3000), Activity: rng.ExpFloat64() * 100}
+		out[i] = Entry{Log: store.LogID(i + 1), Name: fmt.Sprintf("room%d", i), Title: text(3), Tags: []string{w(), w(), w()}, Description: text(12),
+			Language: "ko", Country: "KR", Size: rng.IntN(3000), Activity: rng.ExpFloat64() * 100}
 	}
 	return out
 }

@@ -1,4 +1,4 @@
-package openroom
+package search
 
 import (
 	"strings"
@@ -9,9 +9,9 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// fold normalises a text for searching: compatibility forms are one (full-width letters, ligatures), upper and lower
+// Fold normalises a text for searching: compatibility forms are one (full-width letters, ligatures), upper and lower
 // case are one, and marks on Latin letters are dropped, so that "cafe" finds "Café".
-func fold(s string) string {
+func Fold(s string) string {
 	if ascii(s) {
 		return strings.ToLower(s)
 	}
@@ -83,7 +83,7 @@ func scriptOf(r rune) script {
 
 // Limits of what is indexed.
 const (
-	MaxTerms = 256 // of one room
+	MaxTerms = 256 // of one entry
 	maxTerm  = 32  // bytes of a word; the rest is not looked at
 	maxAsked = 16  // terms of a query
 )
@@ -92,7 +92,7 @@ const (
 // character alone: so every single character begins a term too. A query asks for the pairs alone, unless the run is one
 // character.
 func terms(s string, query bool, fn func(term string) bool) {
-	s = fold(s)
+	s = Fold(s)
 	for i := 0; i < len(s); {
 		r, size := utf8.DecodeRuneInString(s[i:])
 		kind := scriptOf(r)
