@@ -80,8 +80,8 @@ var importGraph = []arrows{
 	{"hooks/mochihook", []string{"hooks", "store", "store/policy"}, []string{modMochi},
 		"the same offered to a plain mochi server; it names mochi because that is what it is for"},
 
-	{"broker/view", []string{"hooks", "store"}, []string{modCBOR},
-		"encodings as pure functions; CBOR is spelled here and nowhere else"},
+	{"broker/view", []string{"hooks", "store", "store/graph"}, []string{modCBOR},
+		"encodings as pure functions; CBOR is spelled here and nowhere else; of the graph it knows what a post says in each language"},
 	{"broker/discovery", []string{"broker/view", "hooks/phone", "store", "store/graph"}, []string{modPrometheus},
 		"finding contacts by number and users by name: rows and budgets, asked by the API alone"},
 	{"broker/search", []string{"store"}, []string{modText},

@@ -31,7 +31,7 @@ type Post struct {
 // Variant is a post in another language.
 type Variant struct {
 	Text  string `json:"text,omitempty"`
-	Extra []byte `json:"extra,omitempty"` // as store.Record.Extra
+	Extra []byte `json:"extra,omitempty"` // as store.Record.Extra; nil: that of the record
 }
 
 // Segment says for which followers a post is. Each field that is set is one attribute, and all must hold; of each list one
