@@ -16,8 +16,7 @@ import (
 )
 
 const (
-	lastWord  = time.Second // to get a last packet out, and then to be read by the client
-	maxDrain  = 1 << 20     // bytes read and thrown away while the client reads the last packet
+	lastWord  = time.Second // to get a last packet out, and then without the client reading on
 	firstSize = 64
 )
 
@@ -413,7 +412,7 @@ func (c *conn) end() {
 	gone := is(why, errClientGone, errClientDone, errWill, errUnreadable)
 	if !gone && !c.broken.Load() {
 		c.sayGoodbye(why)
-		c.drain()
+		c.linger()
 	}
 	c.stream.Close()
 }
@@ -440,31 +439,6 @@ func (c *conn) sayGoodbye(why error) {
 	}
 	c.armed = 0 // a full lastWord for it
 	c.send(encodeDisconnect(code, text, reference, c.maxPacket))
-}
-
-// drain half-closes and reads on for up to a second: closing with unread input would reset the connection, and the
-// client would lose the packet that says why.
-func (c *conn) drain() {
-	type halfCloser interface{ CloseWrite() error }
-	h, ok := c.stream.(halfCloser)
-	if c.stream == io.ReadWriteCloser(&c.sock) {
-		h, ok = c.sock.Conn.(halfCloser)
-	}
-	if !ok {
-		return
-	}
-	c.sock.Conn.SetReadDeadline(time.Now().Add(lastWord))
-	if h.CloseWrite() != nil {
-		return
-	}
-	buf := readBuffers.Get().(*[readSize]byte)
-	defer readBuffers.Put(buf)
-	for total := 0; total < maxDrain; {
-		n, err := c.sock.Conn.Read(buf[:])
-		if total += n; err != nil {
-			return
-		}
-	}
 }
 
 var _ broker.Link = (*conn)(nil)

@@ -11,7 +11,7 @@
 //
 //	accept ─ read ─ CONNECT ─ Authenticator ─ Broker.Attach ─ CONNACK ─ Session.Start
 //	                PUBLISH ─ aliases ─ Session.Publish ─ (disk) ─ Write: PUBACK, or why not
-//	end    ─ Session.Detach ─ DISCONNECT (MQTT 5) ─ half-close ─ up to a second for the client to read it
+//	end    ─ Session.Detach ─ DISCONNECT (MQTT 5) ─ half-close ─ a while for the client to read it, see linger
 //
 // PUBLISH and its acknowledgements are decoded and encoded here, without allocation. The other packets go through the
 // codec of mochi-mqtt, behind checks of our own (check.go): what passes them is well formed to the last byte.

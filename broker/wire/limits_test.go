@@ -225,6 +225,46 @@ func TestFlood(t *testing.T) {
 	}
 }
 
+// A client that reads slowly reads why its flood was ended, however much it has sent that nobody will read, and takes the
+// time it needs.
+func TestFloodIsToldSlowly(t *testing.T) {
+	for _, d := range dialects {
+		t.Run(d.name, func(t *testing.T) {
+			t.Parallel() // what takes time is reading slowly
+			l, _ := movedLimiter(t, map[limit.Rule]limit.Rate{
+				limit.Publish: {Count: 1, Per: time.Hour, Burst: 1}, limit.Flood: {Count: 1, Per: time.Hour, Burst: 300},
+			})
+			w := newRealWorld(t, l)
+			nc := loginAny(t, w.tcp, d.connect)
+			if err := nc.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil { // or all of it would have arrived long ago
+				t.Fatal(err)
+			}
+			frame := mustBytes(t, map[bool]string{false: `32 [ {room/lobby/text} 0001 "hi" ]`, true: `30 [ {room/lobby/text} 00 "hi" ]`}[d.v5])
+			var flood sync.WaitGroup
+			flood.Go(func() { nc.Write(bytes.Repeat(frame, 3<<20/len(frame))) })
+			var got []byte
+			for began := time.Now(); ; {
+				some := make([]byte, 1<<10)
+				n, err := nc.Read(some)
+				if got = append(got, some[:n]...); err != nil {
+					break
+				}
+				if time.Since(began) < 3*lastWord {
+					time.Sleep(100 * time.Millisecond)
+				}
+			}
+			if !bytes.Contains(got, []byte(`"error":"flood"`)) {
+				t.Errorf("%d bytes came, and do not tell of the flood: %q", len(got), got[max(0, len(got)-200):])
+			}
+			if d.v5 && !bytes.Contains(got[max(0, len(got)-200):], []byte{0xe0}) {
+				t.Errorf("no DISCONNECT: %q", got[max(0, len(got)-200):])
+			}
+			nc.Close()
+			flood.Wait()
+		})
+	}
+}
+
 // A SUBSCRIBE over the rate is refused entry by entry; on 3.1, which has no failure, it is told on reply/.
 func TestSubscribeRate(t *testing.T) {
 	for _, d := range dialects {
