@@ -71,6 +71,8 @@
 // are read. Everything else the server sets itself (what stands there is ignored), but x is refused: operations go to
 // …/edit. See ParseJSON for the rules and limits.
 //
+// What a channel's publisher sends to its followers is held to more: see CheckPost. The control API takes posts as Post.
+//
 // # Publishing an operation
 //
 // To …/edit, in one of four forms, told apart by the first byte:

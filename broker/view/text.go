@@ -14,16 +14,16 @@ import (
 const systemMark = "· "
 
 // Text appends a record as the text view shows it: of a text message its text, byte for byte, so that what was
-// published to …/text arrives as it was. Anything else is one clean line in the language: another kind as "[image]
+// published to …/text arrives as it was; below it, the buttons of a post, each on a line of its own. Anything else is one clean line in the language: another kind as "[image]
 // caption", a recalled message as "(message deleted)", an operation or a system event as a sentence.
 func Text(dst []byte, r *store.Record, l Lang, names Names) []byte {
 	if out, ok := appendSentence(dst, r, l, names); ok {
 		return out
 	}
 	if r.Kind == store.KindText && !gone(r) {
-		return append(dst, r.Text...)
+		return appendButtons(append(dst, r.Text...), r, "\n")
 	}
-	return appendBody(dst, r, l)
+	return appendButtons(appendBody(dst, r, l), r, "\n")
 }
 
 // Line appends a record as the line view shows it, "alice: hi": always one line without a line break at its end, safe
@@ -48,6 +48,7 @@ func Line(dst []byte, r *store.Record, l Lang, names Names, own Own) []byte {
 	if r.Edited != 0 && !gone(r) {
 		dst = appendPhrase(append(dst, ' '), l, textEdited, args{})
 	}
+	dst = appendButtons(dst, r, " "+lineBreak)
 	if own.Unread > 0 {
 		var digits [20]byte
 		n := strconv.AppendInt(digits[:0], int64(own.Unread), 10)
