@@ -54,6 +54,10 @@ func (b *Broker) Attach(ctx context.Context, c Connect, l Link) (s *Session, pre
 		window: maxWindow, maxPacket: c.MaxPacket, will: c.Will, done: make(chan struct{}),
 		expiry: min(c.Expiry, b.cfg.maxExpiry()), guest: id.Guest, noEcho: id.NoEcho,
 	}
+	if id.Key() {
+		scopes := id.Scopes
+		s.id.key = &scopes
+	}
 	if c.Window > 0 {
 		s.window = min(int32(c.Window), maxWindow)
 	}
@@ -86,7 +90,9 @@ func (b *Broker) Attach(ctx context.Context, c Connect, l Link) (s *Session, pre
 		s.id.expires = id.Expires.UnixMilli()
 		s.timer = time.AfterFunc(id.Expires.Sub(b.now()), func() { l.Close(ErrExpired) })
 	}
-	b.presence.came(id.Account)
+	if s.id.key == nil { // a program is nobody's presence
+		b.presence.came(id.Account)
+	}
 	b.metrics.attached.Inc()
 	if e := b.cfg.Events.Attached; e != nil {
 		e(id, present)
@@ -235,7 +241,7 @@ func (s *Session) loadLog(ref *store.LogRef, cur store.Cursor, inflight []store.
 	if !ok {
 		return
 	}
-	if marks && knownHead(&ref.LogInfo, s.id.Account) > 0 && ref.Me.Role != store.RoleNone {
+	if marks && s.id.admits(t) && knownHead(&ref.LogInfo, s.id.Account) > 0 && ref.Me.Role != store.RoleNone {
 		s.news().marks(ref.ID, t)
 	}
 	head := visibleHead(&ref.Me, ref.Head)
@@ -348,7 +354,9 @@ func (s *Session) Detach(orderly bool) {
 	if s.will != nil && !orderly {
 		b.fire(s, *s.will)
 	}
-	b.presence.left(s.id.Account, b.now()) // before it is gone, so that in between nobody takes the user for away
+	if s.id.key == nil {
+		b.presence.left(s.id.Account, b.now()) // before it is gone, so that in between nobody takes the user for away
+	}
 	b.registry.remove(s)
 	b.registry.end(deviceKey{s.id.Account, s.id.Device}, s)
 	b.metrics.detached.Inc()

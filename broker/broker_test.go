@@ -178,7 +178,9 @@ func (w *world) connect(user, id string, opts ...option) *client {
 	for _, o := range opts {
 		o(&c, cl)
 	}
+	scopes := c.Identity.Scopes
 	c.Identity = w.identity(user, id, c.Expiry == 0)
+	c.Identity.Scopes = scopes
 	s, present, err := w.b.Attach(w.Context(), c, cl)
 	if err != nil {
 		w.Fatal(err)

@@ -95,6 +95,9 @@ func (s *Session) takeEphemera(p *pump) {
 // live reports whether a filter matches an ephemeral topic, with the identifiers of those that do. The caller holds mu.
 func (s *Session) live(topic string) (route, bool) {
 	rt, ok := route{topic: topic}, false
+	if !s.id.admitsTopic(topic) {
+		return rt, false
+	}
 	hooks.MatchDelivered(s.parsed, topic, func(i int) bool {
 		ok = true
 		if id := s.filters[i].Identifier; id != 0 {

@@ -68,6 +68,9 @@ func (b *Broker) logTopic(key store.Key, me store.AccountID) (t hooks.Topic, ok 
 
 // newFeed selects the log for the session, nil if its filters do not. The caller holds s.mu and sets the sequences.
 func (s *Session) newFeed(log store.LogID, t hooks.Topic) *feed {
+	if !s.id.admits(t) {
+		return nil
+	}
 	sel := hooks.Select(s.parsed, t)
 	if !sel.OK() && !sel.Edits {
 		return nil

@@ -57,12 +57,12 @@ func (s *Session) ackedOf(log store.LogID) store.Seq {
 }
 
 // Active is when another connected device of the user last published something (a message, an edit, typing, a read mark)
-// over whatever transport; the zero time if none did since it connected. Guests count, devices in the background do not. It
+// over whatever transport; the zero time if none did since it connected. Guests count, devices in the background and programs with a key do not. It
 // is exact to a second.
 func (b *Broker) Active(a store.AccountID, but store.DeviceID) time.Time {
 	var last uint32
 	for _, s := range b.registry.of(a) {
-		if s.id.Device != but && !s.background.Load() {
+		if s.id.Device != but && s.id.key == nil && !s.background.Load() {
 			last = max(last, s.active.Load())
 		}
 	}

@@ -178,7 +178,7 @@ func (b *Broker) tellPresence(ctx context.Context) {
 
 // online reports whether a user counts as online, and else since when it is away, 0 if that is not known.
 func (b *Broker) online(a store.AccountID) (online bool, since int64, err error) {
-	if len(b.registry.of(a)) > 0 {
+	if slices.ContainsFunc(b.registry.of(a), func(s *Session) bool { return s.id.key == nil }) {
 		return true, 0, nil
 	}
 	online, since = b.presence.lingers(a)
@@ -190,6 +190,9 @@ func (b *Broker) online(a store.AccountID) (online bool, since int64, err error)
 		return false, 0, err
 	}
 	for _, d := range devices {
+		if hooks.IsKeyDevice(d.ClientID) {
+			continue
+		}
 		row, err := b.store.LoadSession(a, d.ID)
 		if err != nil && store.CodeOf(err) != store.CodeNotFound {
 			return false, 0, err

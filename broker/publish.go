@@ -175,6 +175,9 @@ func (b *Broker) publish(id hooks.Identity, t hooks.Topic, cid string, p Publica
 	if err := b.takes(len(p.Payload)); err != nil {
 		return nil, err
 	}
+	if !id.Admits(t) {
+		return nil, hooks.ErrKey()
+	}
 	what, err := parse(t, p.Payload)
 	if err == nil && t.Act == hooks.Edit {
 		err = b.withinOps(id.Account, what.op)

@@ -80,7 +80,18 @@ type who struct {
 	client  string
 	expires int64 // Unix milliseconds, 0: never
 	token   [32]byte
+	key     *[]string // the scopes of a key, nil: no key
 	address netip.Addr
+}
+
+// admits reports whether the session may get anything on a topic: see hooks.Identity.Admits.
+func (w *who) admits(t hooks.Topic) bool {
+	return w.key == nil || hooks.Identity{Scopes: *w.key}.Admits(t)
+}
+
+// admitsTopic is admits for a topic as it is delivered.
+func (w *who) admitsTopic(topic string) bool {
+	return w.key == nil || hooks.Identity{Scopes: *w.key}.AdmitsTopic(topic)
 }
 
 // sent is a QoS 1 delivery in flight.
@@ -112,6 +123,9 @@ const (
 func (s *Session) Identity() hooks.Identity {
 	id := hooks.Identity{Account: s.id.Account, Device: s.id.Device, Name: s.id.Name, ClientID: s.id.client,
 		NoEcho: s.noEcho, Guest: s.guest, Token: s.id.token, Address: s.id.address}
+	if s.id.key != nil {
+		id.Scopes = *s.id.key
+	}
 	if s.id.expires != 0 {
 		id.Expires = time.UnixMilli(s.id.expires)
 	}

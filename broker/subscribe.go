@@ -244,7 +244,7 @@ func selects(filters []hooks.Filter, t hooks.Topic) bool {
 // exists or not.
 func (s *Session) hint(f hooks.Filter) string {
 	place, name, ok := f.Single()
-	if !ok {
+	if !ok || s.id.key != nil { // a key learns nothing of the account
 		return ""
 	}
 	switch place {

@@ -10,6 +10,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -96,7 +97,7 @@ type Identity struct {
 	Expires  time.Time // when the session ends; zero: it does not
 	Token    [32]byte  // the hash of the token; zero for a JWT
 	Operator bool
-	Scopes   []string // of an operator
+	Scopes   []string // of an operator's token, or of a user's that is a key: see Key
 	// Address is where the client connects from, behind trusted proxies what they say; the zero Addr if it is not known.
 	// It is for limits, and never kept.
 	Address netip.Addr
@@ -150,7 +151,8 @@ func (a *Authenticator) SetDevices(n int) { a.devices.Store(int64(n)) }
 // JWT open any client identifier of the user: one that is a device already is that device; an unknown one becomes a
 // device, within the limit, if the session outlives the connection, and is a guest if it does not.
 //
-// Operator tokens do not open MQTT: a session belongs to a user.
+// A key opens devices of its own, whose client identifiers begin with KeyDevices. Operator tokens do not open MQTT: a
+// session belongs to a user.
 func (a *Authenticator) Connect(ctx context.Context, c Credentials) (Identity, error) {
 	if len(c.ClientID) > MaxClientID || !printable(c.ClientID) {
 		return Identity{}, ErrClientID
@@ -165,7 +167,15 @@ func (a *Authenticator) Connect(ctx context.Context, c Credentials) (Identity, e
 	id.Address = c.Address
 	own := id.Device // not 0: the token is for one device
 	id.ClientID = c.ClientID
-	if c.ClientID == "" {
+	if id.Key() {
+		id.ClientID = keyClient(id.Scopes, strings.TrimPrefix(c.ClientID, KeyDevices(id.Scopes)))
+		if c.ClientID == "" {
+			id.ClientID, id.Assigned = id.ClientID+randomClientID(), true
+		}
+		if len(id.ClientID) > MaxClientID {
+			return Identity{}, ErrClientID
+		}
+	} else if c.ClientID == "" {
 		id.Assigned = true
 		if own == 0 {
 			id.ClientID = randomClientID()
@@ -268,10 +278,7 @@ func (a *Authenticator) byToken(user string, secret Secret) (Identity, error) {
 	if subtle.ConstantTimeCompare(token.Hash[:], hash[:]) != 1 || account.ID == nobody || token.Account != account.ID {
 		return Identity{}, ErrCredentials
 	}
-	id := Identity{Account: account.ID, Name: account.Name, Device: token.Device, Token: hash}
-	if operator {
-		id.Operator, id.Scopes = true, token.Scopes
-	}
+	id := Identity{Account: account.ID, Name: account.Name, Device: token.Device, Token: hash, Operator: operator, Scopes: token.Scopes}
 	if token.Expires != 0 {
 		id.Expires = time.UnixMilli(token.Expires)
 	}

@@ -48,7 +48,7 @@ type Token struct {
 	Hash    [32]byte  // SHA-256 of the secret
 	Device  DeviceID  // 0: an account token, opens any client identifier
 	Label   string
-	Scopes  []string // operator tokens only
+	Scopes  []string // of an operator's token what it may do; a user's token with scopes opens only what they name
 	Created int64
 	Expires int64 // Unix milliseconds, 0: never
 }

@@ -292,6 +292,12 @@ func (w *world) connect(user, client string) *link {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	return w.attach(id)
+}
+
+// attach is connect for who is known already.
+func (w *world) attach(id hooks.Identity) *link {
+	w.t.Helper()
 	l := &link{closed: make(chan struct{}), replies: make(chan broker.Item, 16)}
 	s, _, err := w.broker.Attach(w.t.Context(), broker.Connect{Identity: id, Expiry: 3600}, l)
 	if err != nil {

@@ -146,6 +146,9 @@ func renderTable(b *bytes.Buffer, table []operation) {
 		if o.scope != "" {
 			fmt.Fprintf(b, " Scope: `%s`.", o.scope)
 		}
+		for _, k := range o.keys {
+			fmt.Fprintf(b, " A key with the scope `%s:{%s}` opens it.", k.kind, k.field)
+		}
 		b.WriteString("\n")
 		renderFields(b, "request", o.in)
 		renderFields(b, "answer", o.out)

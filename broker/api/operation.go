@@ -33,6 +33,7 @@ type operation struct {
 	rate    limit.Rule // what a user's request counts as
 	scope   string     // what an operator's token must allow; "" for users' operations
 	open    bool       // over HTTP without credentials, by whoever has no account yet
+	keys    []keyed    // which keys open it; none: it wants a token of the whole account
 	in, out reflect.Type
 	run     func(ctx context.Context, a *API, c *caller, body []byte) (any, error)
 }
@@ -74,6 +75,46 @@ func heard(o operation) operation {
 func scoped(scope string, o operation) operation {
 	o.scope = scope
 	return o
+}
+
+// keyed says that a key with a scope of this kind opens an operation, for requests whose field names what the scope
+// names.
+type keyed struct{ kind, field string }
+
+// byKey marks a user's operation that keys with a scope of the kind open too. field is the request's field that must name
+// what the scope names: it is checked before the operation runs.
+func byKey(kind, field string, o operation) operation {
+	o.keys = append(o.keys[:len(o.keys):len(o.keys)], keyed{kind, field})
+	return o
+}
+
+// openedBy reports whether a key opens the operation for this request.
+func (o *operation) openedBy(id hooks.Identity, body []byte) bool {
+	if len(o.keys) == 0 {
+		return false
+	}
+	var in map[string]json.RawMessage
+	if decode(body, &in) != nil {
+		return false
+	}
+	for _, k := range o.keys {
+		// Go reads the keys of objects in whatever case, the last one in the object wins: here there must be one.
+		var value json.RawMessage
+		n := 0
+		for key, v := range in {
+			if strings.EqualFold(key, k.field) {
+				value, n = v, n+1
+			}
+		}
+		var s string
+		if n != 1 || json.Unmarshal(value, &s) != nil {
+			continue
+		}
+		if s, ok := hooks.NormalName(s); ok && id.Opens(k.kind, s) {
+			return true
+		}
+	}
+	return false
 }
 
 // heavier are the users' operations that count as something else than a read or a change.

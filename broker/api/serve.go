@@ -39,7 +39,7 @@ func (a *API) serve(ctx context.Context, table map[string]*operation, c *caller,
 	if len(body) > a.limits().Body {
 		return nil, tooLarge("a request", a.limits().Body, "bytes")
 	}
-	if err := a.admit(o, c); err != nil {
+	if err := a.admit(o, c, body); err != nil {
 		return nil, err
 	}
 	if o.scope == "" && !o.open {
@@ -59,7 +59,7 @@ func (a *API) serve(ctx context.Context, table map[string]*operation, c *caller,
 }
 
 // admit decides whether the caller may use the operation at all.
-func (a *API) admit(o *operation, c *caller) error {
+func (a *API) admit(o *operation, c *caller, body []byte) error {
 	if o.open {
 		return nil
 	}
@@ -71,6 +71,9 @@ func (a *API) admit(o *operation, c *caller) error {
 	}
 	if c.id.Operator || c.id.Account == 0 {
 		return store.Forbidden("operator", "an operator is no user: use the admin listener")
+	}
+	if c.id.Key() && !o.openedBy(c.id, body) {
+		return hooks.ErrKey()
 	}
 	acct, err := a.store.Account(c.id.Account)
 	if err != nil {
@@ -123,9 +126,10 @@ func (a *API) carryOut(ctx context.Context, o *operation, c *caller, body []byte
 	return a.once(ctx, flightKey{c.id.Account, answersOf(c.id), c.rid}, fingerprint(o.name, body), work)
 }
 
-// answersOf is the device under which a caller's answers are kept. Operators have none; their token tells them apart.
+// answersOf is the device under which a caller's answers are kept. Operators and keys have none; their token tells them
+// apart.
 func answersOf(id hooks.Identity) store.DeviceID {
-	if id.Operator {
+	if id.Operator || id.Key() {
 		return store.DeviceID(binary.BigEndian.Uint64(id.Token[:8]))
 	}
 	return id.Device

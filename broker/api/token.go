@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/hwangso/hwangso/broker"
@@ -21,7 +23,7 @@ type token struct {
 	ID      string     `json:"id" doc:"Half of the hash of the secret, to name the token by."`
 	Device  string     `json:"device,omitempty" doc:"The device it opens; absent: every device of the user."`
 	Label   string     `json:"label,omitempty"`
-	Scopes  []string   `json:"scopes,omitempty" doc:"Of an operator's token."`
+	Scopes  []string   `json:"scopes,omitempty" doc:"Of an operator's token what it may do; of a user's, that it is a key, which opens only this."`
 	Created *time.Time `json:"created,omitempty"`
 	Expires *time.Time `json:"expires,omitempty" doc:"Absent: never."`
 	This    bool       `json:"this,omitempty" doc:"The token of this request."`
@@ -191,7 +193,7 @@ func (a *API) tokenRotate(ctx context.Context, c *caller, in *tokenRotateIn) (*i
 		return nil, err
 	}
 	now := a.now()
-	next := store.Token{Account: old.Account, Device: old.Device, Label: old.Label, Created: now.UnixMilli()}
+	next := store.Token{Account: old.Account, Device: old.Device, Label: old.Label, Scopes: old.Scopes, Created: now.UnixMilli()}
 	if old.Expires != 0 { // as long a life as the old one had
 		next.Expires = now.UnixMilli() + max(old.Expires-old.Created, time.Minute.Milliseconds())
 	}
@@ -226,8 +228,8 @@ func (a *API) tokenRemove(ctx context.Context, c *caller, in *tokenRemoveIn) (*n
 	return &none{}, a.removeToken(ctx, c.account.ID, in.Token)
 }
 
-// removeToken ends a token and the connections that were opened with it. Which those are is not known of an account's
-// token: then every connection of the user ends, and those with another token come back at once.
+// removeToken ends a token and the connections that were opened with it. Of an account's token every connection of the user
+// ends, and those with another token come back at once; of a key its own do.
 func (a *API) removeToken(ctx context.Context, u store.AccountID, id string) error {
 	t, err := a.findToken(u, id)
 	if err != nil {
@@ -239,5 +241,43 @@ func (a *API) removeToken(ctx context.Context, u store.AccountID, id string) err
 	if u == 0 {
 		return nil
 	}
+	if len(t.Scopes) > 0 {
+		return a.endKey(ctx, t)
+	}
 	return a.disconnect(ctx, u, t.Device, broker.ErrExpired)
+}
+
+// endKey ends what goes on of a key that was removed: its connections, and, if no other key has the same scopes, the
+// devices that it has opened.
+func (a *API) endKey(ctx context.Context, t store.Token) error {
+	for _, id := range a.broker.Attached(t.Account) {
+		if id.Token == t.Hash {
+			if err := a.disconnect(ctx, t.Account, id.Device, broker.ErrExpired); err != nil {
+				return err
+			}
+		}
+	}
+	list, err := a.store.Tokens(t.Account)
+	if err != nil {
+		return fmt.Errorf("api: tokens: %w", err)
+	}
+	if slices.ContainsFunc(list, func(o store.Token) bool { return slices.Equal(o.Scopes, t.Scopes) }) {
+		return nil
+	}
+	devices, err := a.store.Devices(t.Account)
+	if err != nil {
+		return fmt.Errorf("api: devices: %w", err)
+	}
+	for _, d := range devices {
+		if !strings.HasPrefix(d.ClientID, hooks.KeyDevices(t.Scopes)) {
+			continue
+		}
+		if err := a.forgetDevice(ctx, d); err != nil {
+			return err
+		}
+		if err := a.endDevice(ctx, d); err != nil {
+			return err
+		}
+	}
+	return nil
 }

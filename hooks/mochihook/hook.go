@@ -135,6 +135,10 @@ func (h *Hook) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 		h.Log.Info("login refused", keyClient, pk.Connect.ClientIdentifier, keyErr, err)
 		return false
 	}
+	if id.Key() { // it opens a channel or an app, and a plain server has neither
+		h.Log.Info("login refused", keyClient, pk.Connect.ClientIdentifier, keyErr, hooks.ErrKey())
+		return false
+	}
 	cl.ID = id.Name + "/" + id.ClientID
 	if id.Assigned {
 		cl.Properties.Props.AssignedClientID = id.ClientID

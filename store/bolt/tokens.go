@@ -10,7 +10,7 @@ import (
 	"github.com/hwangso/hwangso/store"
 )
 
-// maxScopes bounds the scopes of an operator's token.
+// maxScopes bounds the scopes of a token.
 const maxScopes = 64
 
 // PutToken stores a token.
