@@ -154,7 +154,7 @@ func (b *Bridge) words(n *push.Note, t *talk, r *store.Record, lang view.Lang, p
 		}
 		return nil
 	}
-	key, text := kinds[r.Kind], push.Cut(view.Clean(r.Text), mostText)
+	key, text := kinds[r.Kind], push.Cut(view.Clean(view.LinkLine(r)), mostText)
 	if key == "" {
 		key = push.KeyText
 	}

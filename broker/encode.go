@@ -14,16 +14,27 @@ type encodings struct {
 	json, cbor atomic.Pointer[view.Shared]
 }
 
-func (b *Broker) encodings(r *store.Record) *encodings {
+// linkEncodings are those of a link, by the receiver's system.
+type linkEncodings [view.Systems]encodings
+
+func encodingsOf(r *store.Record, system view.System) *encodings {
+	if r.Kind == store.KindLink {
+		return &memo[linkEncodings](r)[system]
+	}
+	return memo[encodings](r)
+}
+
+// memo is what hangs on a record, made when there is nothing yet.
+func memo[T any](r *store.Record) *T {
 	if m := r.Memo.Load(); m != nil {
-		if e, ok := m.Value.(*encodings); ok {
+		if e, ok := m.Value.(*T); ok {
 			return e
 		}
 	}
-	e := &encodings{}
+	e := new(T)
 	if !r.Memo.CompareAndSwap(nil, &store.Memo{Value: e}) {
 		if m := r.Memo.Load(); m != nil {
-			if o, ok := m.Value.(*encodings); ok {
+			if o, ok := m.Value.(*T); ok {
 				return o
 			}
 		}
@@ -31,8 +42,8 @@ func (b *Broker) encodings(r *store.Record) *encodings {
 	return e
 }
 
-func (b *Broker) shared(r *store.Record, cbor bool) view.Shared {
-	e := b.encodings(r)
+func (b *Broker) shared(r *store.Record, cbor bool, system view.System) view.Shared {
+	e := encodingsOf(r, system)
 	at := &e.json
 	if cbor {
 		at = &e.cbor
@@ -42,6 +53,7 @@ func (b *Broker) shared(r *store.Record, cbor bool) view.Shared {
 	}
 	var s view.Shared
 	env := b.EnvOf(r.Log)
+	env.System = system
 	if cbor {
 		s = view.CBOR(r, env)
 	} else {
@@ -49,6 +61,33 @@ func (b *Broker) shared(r *store.Record, cbor bool) view.Shared {
 	}
 	at.Store(&s)
 	return s
+}
+
+// SystemFor is what a device of an account gets of a record: what is for its own system, as it said itself, or of a link
+// whose app is not to be opened any more, nothing. Device 0 is none and gets what a browser gets. Of a record that is no
+// link it looks at nothing.
+func (b *Broker) SystemFor(r *store.Record, a store.AccountID, d store.DeviceID) view.System {
+	link, ok := view.LinkOf(r)
+	if !ok {
+		return 0
+	}
+	app, err := b.access.Relations().App(link.App)
+	if err != nil {
+		b.log.Warn("app of a link not read", keyErr, err)
+		return view.NoActions
+	}
+	if !app.Opens() {
+		return view.NoActions
+	}
+	if d == 0 {
+		return 0
+	}
+	said, err := b.access.Relations().Device(a, d)
+	if err != nil {
+		b.log.Warn("platform of a device not read", keyErr, err)
+		return 0
+	}
+	return view.SystemOf(string(said.Platform), string(said.Class))
 }
 
 // Name implements view.Names: the identifier shown for an account, "" for one that is gone.
@@ -71,13 +110,13 @@ func (s *Session) encode(dst []byte, f *feed, rt *route, r *store.Record, page *
 	}
 	switch v {
 	case hooks.Text:
-		return view.Text(dst, r, s.lang, s.b.NamesOf(r.Log))
+		return view.TextOn(dst, r, s.lang, s.b.NamesOf(r.Log), page.links[r.Seq])
 	case hooks.Line:
-		return view.Line(dst, r, s.lang, s.b.NamesOf(r.Log), view.Own{Viewer: s.id.Account})
+		return view.Line(dst, r, s.lang, s.b.NamesOf(r.Log), view.Own{Viewer: s.id.Account, System: page.links[r.Seq]})
 	case hooks.CBOR:
-		return s.b.shared(r, true).Append(dst, s.receiver(r, page))
+		return s.b.shared(r, true, page.links[r.Seq]).Append(dst, s.receiver(r, page))
 	}
-	return s.b.shared(r, false).Append(dst, s.receiver(r, page))
+	return s.b.shared(r, false, page.links[r.Seq]).Append(dst, s.receiver(r, page))
 }
 
 // pageContext is what the records of one page need beside themselves; it is gathered without the session's lock.
@@ -85,6 +124,8 @@ type pageContext struct {
 	marks store.Marks
 	known bool      // marks were read
 	base  store.Seq // newest sequence before the page that the device has, or will not miss
+
+	links map[store.Seq]view.System // of the links in the page: what the device gets of them
 }
 
 // gather asks for it, for a page read after f.next. The caller does not hold mu. mine tells that the device's own messages
@@ -105,10 +146,23 @@ func (s *Session) gather(log store.LogID, v hooks.View, base store.Seq, fresh, m
 	return c
 }
 
+// systems are what the device gets of the links among records, nil where there are none. The caller does not hold mu.
+func (s *Session) systems(records []*store.Record) (links map[store.Seq]view.System) {
+	for _, r := range records {
+		if r.Kind == store.KindLink {
+			if links == nil {
+				links = make(map[store.Seq]view.System)
+			}
+			links[r.Seq] = s.b.SystemFor(r, s.id.Account, s.id.Device)
+		}
+	}
+	return links
+}
+
 // receiver is what only this receiver's envelope says.
 func (s *Session) receiver(r *store.Record, page *pageContext) view.Own {
 	o := view.Own{Viewer: s.id.Account}
-	if page.known && r.Kind.ByClient() && r.Op.Kind == store.OpNone && !r.Recalled {
+	if page.known && r.Kind.ByUser() && r.Op.Kind == store.OpNone && !r.Recalled {
 		o.Unread = page.marks.Unread(r.Seq, r.Sender)
 	}
 	if page.base+1 < r.Seq {

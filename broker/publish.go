@@ -343,7 +343,7 @@ func (b *Broker) operation(d *store.Draft, op view.Operation, g hooks.Grant) err
 		return &store.Error{Code: store.CodeNotFound, Text: "there is no such message in this conversation"}
 	}
 	r := page.Records[0]
-	if !r.Kind.ByClient() || r.Op.Kind != store.OpNone {
+	if !r.Kind.ByUser() || r.Op.Kind != store.OpNone {
 		return store.Bad("this is no message; operations are for messages")
 	}
 	own := r.Sender == d.Sender
@@ -354,6 +354,8 @@ func (b *Broker) operation(d *store.Draft, op view.Operation, g hooks.Grant) err
 		switch {
 		case !own:
 			return store.Forbidden(store.ReasonRole, "only the author may edit a message")
+		case !r.Kind.ByClient():
+			return store.Bad("a " + r.Kind.String() + " cannot be edited; it can be taken back")
 		case r.Recalled:
 			return &store.Error{Code: store.CodeConflict, Text: "the message was taken back"}
 		case !fresh:

@@ -279,6 +279,7 @@ func (s *Session) pull(p *pump, f *feed) {
 	var about pageContext
 	if len(page.Records) > 0 {
 		about = s.gather(q.Log, v, base, fresh, mine)
+		about.links = s.systems(page.Records)
 	}
 	s.mu.Lock()
 	p.page = about
@@ -364,7 +365,7 @@ func (s *Session) deliverBatch(p *pump, f *feed, records []*store.Record, id uin
 			s.send(p, f, rt, start, r.Seq, r.Seq, r.Expiry, 0)
 			continue
 		}
-		items = append(items, view.Item{Shared: s.b.shared(r, true), Own: s.receiver(r, &p.page)})
+		items = append(items, view.Item{Shared: s.b.shared(r, true, p.page.links[r.Seq]), Own: s.receiver(r, &p.page)})
 		seqs = append(seqs, r.Seq)
 		p.page.base = r.Seq
 	}
@@ -460,6 +461,7 @@ func (s *Session) again(p *pump, e sent) {
 	s.mu.Unlock()
 	page, err := s.read(f, q)
 	about := s.gather(q.Log, v, e.first-1, false, false) // what was withheld before it has been told
+	about.links = s.systems(page.Records)
 	s.mu.Lock()
 	if s.ended || s.feeds[f.log] != f {
 		return

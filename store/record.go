@@ -44,6 +44,10 @@ func ParseKind(s string) (Kind, bool) {
 // ByClient reports whether clients may send this kind by publishing.
 func (k Kind) ByClient() bool { return k <= KindLocation }
 
+// ByUser reports whether a user said it, by publishing or through an operation that sends for it, as links, coupons and
+// gifts are sent: it counts as unread, can be answered, reacted to and taken back. The others are the server's.
+func (k Kind) ByUser() bool { return k < KindSystem }
+
 // Audience is who may ever see a record. It is decided once, before the append, and never again.
 type Audience uint8
 

@@ -92,7 +92,7 @@ func TestBlocks(t *testing.T) {
 func (w *world) notices(user string) (out []string) {
 	w.t.Helper()
 	for _, r := range w.records(store.NoticeKey(w.account(user).ID)) {
-		env := w.api.envelope(w.account(user).ID, r, store.Marks{}, noBase)
+		env := w.api.envelope(w.account(user).ID, 0, r, store.Marks{}, noBase)
 		var e struct {
 			X struct{ Op, Who, Room, Device string }
 		}

@@ -145,7 +145,7 @@ func (a *API) heads(me store.AccountID, info store.LogInfo) (heads, error) {
 			if out.seen == 0 {
 				out.seen, out.time = r.Seq, r.Time
 			}
-			if r.Kind.ByClient() && r.Op.Kind == store.OpNone {
+			if r.Kind.ByUser() && r.Op.Kind == store.OpNone {
 				out.last = r
 				return out, nil
 			}
@@ -216,7 +216,7 @@ func (a *API) unread(me store.AccountID, info store.LogInfo, mark, seen store.Se
 		return 0, false, err
 	}
 	for _, r := range records {
-		if r.Sender == me || !r.Kind.ByClient() || r.Op.Kind != store.OpNone || r.Recalled {
+		if r.Sender == me || !r.Kind.ByUser() || r.Op.Kind != store.OpNone || r.Recalled {
 			continue
 		}
 		if n++; n == mostUnread {
@@ -226,16 +226,18 @@ func (a *API) unread(me store.AccountID, info store.LogInfo, mark, seen store.Se
 	return n, upto < seen, nil
 }
 
-// envelope is a record as this user gets it delivered.
-func (a *API) envelope(me store.AccountID, r *store.Record, marks store.Marks, base store.Seq) Envelope {
+// envelope is a record as this user gets it delivered, on this device; 0: on none.
+func (a *API) envelope(me store.AccountID, device store.DeviceID, r *store.Record, marks store.Marks, base store.Seq) Envelope {
 	own := view.Own{Viewer: me}
-	if r.Kind.ByClient() && r.Op.Kind == store.OpNone && !r.Recalled {
+	if r.Kind.ByUser() && r.Op.Kind == store.OpNone && !r.Recalled {
 		own.Unread = marks.Unread(r.Seq, r.Sender)
 	}
 	if base+1 < r.Seq && base != noBase {
 		own.Withheld = store.Span{From: base + 1, To: r.Seq - 1}
 	}
-	s := view.JSON(r, a.broker.EnvOf(r.Log))
+	env := a.broker.EnvOf(r.Log)
+	env.System = a.broker.SystemFor(r, me, device)
+	s := view.JSON(r, env)
 	return s.Append(make([]byte, 0, s.Len()+view.MaxOwn), own)
 }
 
@@ -344,7 +346,7 @@ func (l *listed) closed() bool { return l.set != nil && l.set.Closed != 0 }
 func (l *listed) hidden() bool { return l.Me.HiddenAt != 0 && l.seen <= l.Me.HiddenAt }
 
 // entry completes a conversation for a list.
-func (a *API) entry(me store.AccountID, l *listed) (entry, error) {
+func (a *API) entry(me store.AccountID, device store.DeviceID, l *listed) (entry, error) {
 	e := entry{Role: l.Me.Role.String(), Title: l.Title, Members: l.active(), Head: l.seen, Time: time.UnixMilli(l.time).UTC(),
 		Hidden: l.hidden(), Mute: shownMute(l.muted)}
 	if l.Key.Kind == store.LogRoom {
@@ -370,7 +372,7 @@ func (a *API) entry(me store.AccountID, l *listed) (entry, error) {
 		return e, err
 	}
 	if l.last != nil {
-		e.Last = a.envelope(me, l.last, marks, noBase)
+		e.Last = a.envelope(me, device, l.last, marks, noBase)
 	}
 	return e, nil
 }

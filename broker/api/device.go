@@ -17,7 +17,8 @@ type device struct {
 	ClientID string     `json:"client_id" doc:"The MQTT client identifier."`
 	Label    string     `json:"label,omitempty"`
 	Created  *time.Time `json:"created,omitempty"`
-	Platform string     `json:"platform,omitempty" doc:"android, ios, windows, macos, linux, web or other; absent: the device did not say."`
+	Platform string     `json:"platform,omitempty" doc:"android, ios, blackberry, windows, macos, linux, web or other; absent: the device did not say."`
+	Class    string     `json:"class,omitempty" doc:"phone or tablet; absent: the device did not say."`
 	LastSeen *time.Time `json:"last_seen,omitempty" doc:"To the minute, when its last connection ended; of one that is online, now. After a crash of the server it may be older."`
 	Echo     bool       `json:"echo" doc:"The device gets its own messages back."`
 	Online   bool       `json:"online"`
@@ -61,7 +62,7 @@ func (a *API) device(d store.Device, this store.DeviceID, pushes *devicePush) (d
 	if err != nil {
 		return device{}, fmt.Errorf("api: device: %w", err)
 	}
-	out := device{ID: d.ID.String(), ClientID: d.ClientID, Label: d.Label, Platform: string(more.Platform), Created: at(d.Created),
+	out := device{ID: d.ID.String(), ClientID: d.ClientID, Label: d.Label, Platform: string(more.Platform), Class: string(more.Class), Created: at(d.Created),
 		Echo: !d.NoEcho, Online: a.broker.Online(d.Account, d.ID), This: d.ID == this, Push: pushes, Notifies: more.Notifies}
 	if out.Online {
 		_, _, out.Background = a.broker.Link(d.Account, d.ID)
@@ -81,7 +82,8 @@ func (a *API) device(d store.Device, this store.DeviceID, pushes *devicePush) (d
 type deviceSetIn struct {
 	Device   string  `json:"device,omitempty" doc:"A device's id; absent: the asking device."`
 	Label    *string `json:"label,omitempty"`
-	Platform *string `json:"platform,omitempty" doc:"android, ios, windows, macos, linux, web or other; empty: not said."`
+	Platform *string `json:"platform,omitempty" doc:"android, ios, blackberry, windows, macos, linux, web or other; empty: not said."`
+	Class    *string `json:"class,omitempty" doc:"phone or tablet; empty: not said. With the platform it says which actions of links the device gets."`
 	Echo     *bool   `json:"echo,omitempty" doc:"Whether the device gets its own messages back; from its next connection on."`
 	Notifies *bool   `json:"notifies,omitempty" doc:"Whether the device tells its user by itself of what it gets while its app is in the background. Then it gets no push for what it acknowledges there."`
 	// Background is of the connection, not of the device.
@@ -130,7 +132,10 @@ func (a *API) deviceSet(ctx context.Context, c *caller, in *deviceSetIn) (*devic
 	if in.Background != nil && d.ID != c.id.Device {
 		return nil, store.Bad("background is said by the device itself")
 	}
-	if err := checkPlatform(in.Platform); err != nil {
+	if err := checkWord("platform", in.Platform, graph.Platforms()); err != nil {
+		return nil, err
+	}
+	if err := checkWord("class", in.Class, graph.DeviceClasses()); err != nil {
 		return nil, err
 	}
 	if in.Label != nil {
@@ -152,7 +157,7 @@ func (a *API) deviceSet(ctx context.Context, c *caller, in *deviceSetIn) (*devic
 			return nil, fmt.Errorf("api: put device: %w", err)
 		}
 	}
-	if in.Platform != nil || in.Notifies != nil {
+	if in.Platform != nil || in.Class != nil || in.Notifies != nil {
 		if err := a.setMore(ctx, d, in); err != nil {
 			return nil, err
 		}
@@ -178,6 +183,9 @@ func (a *API) setMore(ctx context.Context, d store.Device, in *deviceSetIn) erro
 	if in.Platform != nil {
 		next.Platform = graph.Platform(*in.Platform)
 	}
+	if in.Class != nil {
+		next.Class = graph.DeviceClass(*in.Class)
+	}
 	if in.Notifies != nil {
 		next.Notifies = *in.Notifies
 	}
@@ -187,17 +195,18 @@ func (a *API) setMore(ctx context.Context, d store.Device, in *deviceSetIn) erro
 	return nil
 }
 
-func checkPlatform(p *string) error {
-	if p == nil || *p == "" {
+// checkWord refuses a value that is none of the known ones, nor empty.
+func checkWord[T ~string](field string, v *string, known []T) error {
+	if v == nil || *v == "" {
 		return nil
 	}
 	var words []string
-	for _, known := range graph.Platforms() {
-		if words = append(words, string(known)); string(known) == *p {
+	for _, k := range known {
+		if words = append(words, string(k)); string(k) == *v {
 			return nil
 		}
 	}
-	return store.Bad("platform must be " + alternatives(words))
+	return store.Bad(field + " must be " + alternatives(words))
 }
 
 type deviceRemoveIn struct {

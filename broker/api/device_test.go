@@ -24,7 +24,7 @@ func TestDeviceSaysWhatItIs(t *testing.T) {
 	w.as("alice", 200, "device.set", obj{"device": id, "label": "Mine"})
 	want(t, "platform", say(list()["platform"], list()["label"]), "ios Mine")
 	want(t, "unknown", w.as("alice", 400, "device.set", obj{"device": id, "platform": "symbian"})["text"],
-		"platform must be android, ios, windows, macos, linux, web or other")
+		"platform must be android, ios, blackberry, windows, macos, linux, web or other")
 	w.as("alice", 200, "device.set", obj{"device": id, "platform": ""})
 	want(t, "not said", list()["platform"], nil)
 	w.as("alice", 200, "device.set", obj{"device": id, "platform": "web"})

@@ -437,7 +437,7 @@ func (e *exporter) conversations() error {
 	}
 	var all []exportConversation
 	for i := range list {
-		entry, err := e.a.entry(e.c.account.ID, &list[i])
+		entry, err := e.a.entry(e.c.account.ID, 0, &list[i])
 		if err != nil {
 			return err
 		}

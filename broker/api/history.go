@@ -64,7 +64,7 @@ func (a *API) roomHistory(_ context.Context, c *caller, in *roomHistoryIn) (*roo
 		out.Before = base + 1
 	}
 	for _, r := range records {
-		out.Items = append(out.Items, a.envelope(me, r, marks, base))
+		out.Items = append(out.Items, a.envelope(me, c.id.Device, r, marks, base))
 		base = r.Seq
 	}
 	return out, nil

@@ -156,7 +156,7 @@ func (w *world) visibleNotices(user string) string {
 		var e struct {
 			X struct{ Op, Who, Room, Device string }
 		}
-		unmarshal(w.t, w.api.envelope(me, r, store.Marks{}, noBase), &e)
+		unmarshal(w.t, w.api.envelope(me, 0, r, store.Marks{}, noBase), &e)
 		out = append(out, strings.Join(strings.Fields(e.X.Op+" "+e.X.Who+" "+e.X.Room+" "+e.X.Device), " "))
 	}
 	return fmt.Sprint(out)

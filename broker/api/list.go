@@ -49,7 +49,7 @@ func (a *API) roomList(ctx context.Context, c *caller, in *roomListIn) (*roomLis
 		if len(out.Rooms) == limit || size > answerBytes {
 			break
 		}
-		e, err := a.entry(c.account.ID, l)
+		e, err := a.entry(c.account.ID, c.id.Device, l)
 		if err != nil {
 			return nil, err
 		}

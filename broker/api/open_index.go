@@ -92,7 +92,7 @@ func (a *API) countRooms(entries []store.Entry) {
 			at[log], news = n, append(news, search.News{Log: log})
 		}
 		news[n].Size = e.Members.Active
-		if e.Record.Kind.ByClient() && e.Record.Op.Kind == store.OpNone && e.Record.Audience == store.AudienceBoth {
+		if e.Record.Kind.ByUser() && e.Record.Op.Kind == store.OpNone && e.Record.Audience == store.AudienceBoth {
 			news[n].Events++
 		}
 	}

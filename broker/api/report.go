@@ -150,7 +150,7 @@ func (a *API) pick(log store.LogInfo, me, about store.AccountID, seqs []store.Se
 		if err != nil {
 			return nil, err
 		}
-		if r == nil || r.Sender != about || !r.Kind.ByClient() || r.Op.Kind != store.OpNone || r.Recalled {
+		if r == nil || r.Sender != about || !r.Kind.ByUser() || r.Op.Kind != store.OpNone || r.Recalled {
 			return nil, errNoEvidence
 		}
 		e := evidence{Seq: r.Seq, Time: time.UnixMilli(r.Time).UTC(), Kind: r.Kind.String(), Text: string(r.Text), More: len(r.Extra) > 0}
@@ -233,7 +233,7 @@ func (a *API) firstContact(me store.Account, about store.AccountID) (int64, erro
 		}
 		for _, r := range p.Records {
 			switch {
-			case !r.Kind.ByClient() || r.Op.Kind != store.OpNone:
+			case !r.Kind.ByUser() || r.Op.Kind != store.OpNone:
 			case r.Sender == about && r.Audience == store.AudienceSender: // never seen by the reporter
 			case r.Sender != about:
 				return 0, nil

@@ -51,7 +51,7 @@ func (a *API) requestList(_ context.Context, c *caller, in *pageIn) (*requestLis
 			out.Next = strconv.FormatUint(uint64(logs[limit-1].ID), 36)
 			break
 		}
-		r, err := a.request(c.account.ID, &logs[i])
+		r, err := a.request(c.account.ID, c.id.Device, &logs[i])
 		if err != nil {
 			return nil, err
 		}
@@ -63,7 +63,7 @@ func (a *API) requestList(_ context.Context, c *caller, in *pageIn) (*requestLis
 }
 
 // request is what waits from one user. What that user has taken back is left out; one with nothing left is no request.
-func (a *API) request(me store.AccountID, info *store.LogInfo) (r request, err error) {
+func (a *API) request(me store.AccountID, device store.DeviceID, info *store.LogInfo) (r request, err error) {
 	u, err := a.store.Account(info.Key.Peer(me))
 	if store.CodeOf(err) == store.CodeNotFound {
 		return r, nil // gone
@@ -92,7 +92,7 @@ func (a *API) request(me store.AccountID, info *store.LogInfo) (r request, err e
 			if len(r.Items) == 0 {
 				r.Time = time.UnixMilli(m.Time).UTC()
 			}
-			r.Items = append(r.Items, a.envelope(me, m, store.Marks{}, noBase))
+			r.Items = append(r.Items, a.envelope(me, device, m, store.Marks{}, noBase))
 		}
 		if page.Next <= from {
 			break

@@ -98,7 +98,7 @@ func (a *API) sync(ctx context.Context, c *caller, in *syncIn) (*syncOut, error)
 			}
 			continue
 		default:
-			e, err := a.entry(me, l)
+			e, err := a.entry(me, c.id.Device, l)
 			if err != nil {
 				return nil, err
 			}

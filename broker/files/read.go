@@ -63,7 +63,7 @@ func (s *Files) apply(ctx context.Context, entries []store.Entry) error {
 			}
 			continue
 		}
-		if len(r.Extra) == 0 || !r.Kind.ByClient() || r.Op.Kind != store.OpNone || r.Recalled {
+		if len(r.Extra) == 0 || !r.Kind.ByUser() || r.Op.Kind != store.OpNone || r.Recalled {
 			continue
 		}
 		ids, err := view.Files(r.Extra)

@@ -51,6 +51,9 @@ type Env struct {
 	// Private leaves the sender's own id of the message out for everybody but the sender: what a program makes of its
 	// messages' ids may tell it apart from others.
 	Private bool
+
+	// System is that of the devices that the envelopes are for: of a link they get what is for it alone.
+	System System
 }
 
 // Own is what only one receiver's envelope says.
@@ -62,6 +65,8 @@ type Own struct {
 	// Withheld are the sequences before this one, back to the last one delivered, that this receiver does not get
 	// (filtered by audience, blocks or No Local, or trimmed). The zero Span means none.
 	Withheld store.Span
+	// System is the receiver's, for Line: it shows of a link what is for it.
+	System System
 }
 
 // Shared is the part of an envelope that is the same for all receivers, encoded once. It is immutable and may be kept
@@ -115,6 +120,11 @@ func JSON(r *store.Record, env Env) Shared {
 			pairs(r.Extra, func(key uint64, value []byte) {
 				if key < keyReply || key > keyLink {
 					return
+				}
+				if key == keyLink && r.Kind == store.KindLink {
+					if value = encodedLink(value, env.System); value == nil {
+						return
+					}
 				}
 				n := len(b)
 				out, _, ok := appendJSONFromCBOR(append(b, ',', '"', keyLetters[key], '"', ':'), value, maxDepth)
@@ -177,6 +187,11 @@ func CBOR(r *store.Record, env Env) Shared {
 		}
 		if len(r.Extra) > 0 {
 			pairs(r.Extra, func(key uint64, value []byte) {
+				if key == keyLink && r.Kind == store.KindLink {
+					if value = encodedLink(value, env.System); value == nil {
+						return
+					}
+				}
 				if key >= keyReply && key <= keyLink {
 					b = append(append(b, byte(key)), value...)
 					s.pairs++

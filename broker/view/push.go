@@ -119,8 +119,23 @@ func PushLine(l Lang, key string) string {
 	return body
 }
 
-// KindWord is a message of another kind than text as one line: its kind in a word and its caption, as "[photo] hello".
-func KindWord(l Lang, r *store.Record) string { return string(appendBody(nil, r, l)) }
+// KindWord is a message of another kind than text as one line: its kind in a word and its caption, as "[photo] hello". Of a
+// link it shows no address.
+func KindWord(l Lang, r *store.Record) string {
+	if link, ok := LinkOf(r); ok && !gone(r) {
+		said := append(appendPhrase([]byte{'['}, l, textLink, args{}), "] "...)
+		return string(link.appendSaid(said, r.Text))
+	}
+	return string(appendBody(nil, r, l, 0))
+}
+
+// LinkLine is a link without its address, "app: text"; of any other record its text.
+func LinkLine(r *store.Record) []byte {
+	if link, ok := LinkOf(r); ok && !gone(r) {
+		return link.appendSaid(nil, r.Text)
+	}
+	return r.Text
+}
 
 var kindArgs, kindInArgs = []string{"who", "text"}, []string{"who", "room", "text"}
 

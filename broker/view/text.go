@@ -14,16 +14,22 @@ import (
 const systemMark = "· "
 
 // Text appends a record as the text view shows it: of a text message its text, byte for byte, so that what was
-// published to …/text arrives as it was; below it, the buttons of a post, each on a line of its own. Anything else is one clean line in the language: another kind as "[image]
-// caption", a recalled message as "(message deleted)", an operation or a system event as a sentence.
+// published to …/text arrives as it was; below it, the buttons of a post, each on a line of its own. Anything else is one
+// clean line in the language: another kind as "[image] caption", a link as "app: text https://…", a recalled message as
+// "(message deleted)", an operation or a system event as a sentence.
 func Text(dst []byte, r *store.Record, l Lang, names Names) []byte {
+	return TextOn(dst, r, l, names, 0)
+}
+
+// TextOn is Text for a device of a system: of a link it shows the address that is for it.
+func TextOn(dst []byte, r *store.Record, l Lang, names Names, s System) []byte {
 	if out, ok := appendSentence(dst, r, l, names); ok {
 		return out
 	}
 	if r.Kind == store.KindText && !gone(r) {
 		return appendButtons(append(dst, r.Text...), r, "\n")
 	}
-	return appendButtons(appendBody(dst, r, l), r, "\n")
+	return appendButtons(appendBody(dst, r, l, s), r, "\n")
 }
 
 // Line appends a record as the line view shows it, "alice: hi": always one line without a line break at its end, safe
@@ -41,7 +47,7 @@ func Line(dst []byte, r *store.Record, l Lang, names Names, own Own) []byte {
 	}
 	dst = append(dst, ": "...)
 	mark = len(dst)
-	dst = appendBody(dst, r, l)
+	dst = appendBody(dst, r, l, own.System)
 	if c, _ := utf8.DecodeRune(dst[mark:]); dot(c) {
 		dst = slices.Insert(dst, mark, '\\') // a text that begins like a line of the server
 	}
@@ -59,9 +65,12 @@ func Line(dst []byte, r *store.Record, l Lang, names Names, own Own) []byte {
 }
 
 // appendBody appends what a user said, as one clean line.
-func appendBody(dst []byte, r *store.Record, l Lang) []byte {
+func appendBody(dst []byte, r *store.Record, l Lang, s System) []byte {
 	if gone(r) {
 		return appendPhrase(dst, l, textRecalled, args{})
+	}
+	if link, ok := LinkOf(r); ok {
+		return link.appendLine(dst, r.Text, s)
 	}
 	if key, ok := kindTexts[r.Kind]; ok {
 		dst = append(appendPhrase(append(dst, '['), l, key, args{}), ']')

@@ -13,23 +13,37 @@ type Platform string
 
 // The platforms.
 const (
-	PlatformAndroid Platform = "android"
-	PlatformIOS     Platform = "ios"
-	PlatformWindows Platform = "windows"
-	PlatformMacOS   Platform = "macos"
-	PlatformLinux   Platform = "linux"
-	PlatformWeb     Platform = "web"
-	PlatformOther   Platform = "other"
+	PlatformAndroid    Platform = "android"
+	PlatformIOS        Platform = "ios"
+	PlatformBlackBerry Platform = "blackberry"
+	PlatformWindows    Platform = "windows"
+	PlatformMacOS      Platform = "macos"
+	PlatformLinux      Platform = "linux"
+	PlatformWeb        Platform = "web"
+	PlatformOther      Platform = "other"
 )
 
 // Platforms are all of them, in the order in which they are shown.
 func Platforms() []Platform {
-	return []Platform{PlatformAndroid, PlatformIOS, PlatformWindows, PlatformMacOS, PlatformLinux, PlatformWeb, PlatformOther}
+	return []Platform{PlatformAndroid, PlatformIOS, PlatformBlackBerry, PlatformWindows, PlatformMacOS, PlatformLinux, PlatformWeb, PlatformOther}
 }
+
+// DeviceClass is what kind of machine a device is.
+type DeviceClass string
+
+// The classes.
+const (
+	ClassPhone  DeviceClass = "phone"
+	ClassTablet DeviceClass = "tablet"
+)
+
+// DeviceClasses are all of them.
+func DeviceClasses() []DeviceClass { return []DeviceClass{ClassPhone, ClassTablet} }
 
 // Device is what a device says about itself beyond store.Device. The zero value is nothing.
 type Device struct {
-	Platform Platform `json:"platform,omitempty"` // "": it did not say
+	Platform Platform    `json:"platform,omitempty"` // "": it did not say
+	Class    DeviceClass `json:"class,omitempty"`    // "": it did not say
 	// Notifies: the device tells its user by itself of what it acknowledges in the background, so that needs no push.
 	Notifies bool `json:"notifies,omitempty"`
 }
