@@ -16,6 +16,7 @@ type Graph interface {
 	AccountByName(name string) (store.Account, error)
 	Read(q store.Query) (store.Page, error)
 	LogsOf(a store.AccountID, after store.LogID, max int) ([]store.LogRef, error)
+	Info(log store.LogID) (store.LogInfo, error)
 }
 
 // AccessConfig is what may differ from one Access to another. The zero value is the defaults.
@@ -23,7 +24,14 @@ type AccessConfig struct {
 	// Strangers is to how many users a day an account may write that neither have it as a friend nor have answered it;
 	// young: it is not older than YoungAge. nil: StrangersYoung and StrangersADay. It is asked per message.
 	Strangers func(young bool) int
-	Now       func() time.Time // nil: time.Now
+	// Secret makes of a text what nobody outside can make: pseudonyms, and who is in a sample. purpose keeps texts of
+	// different kinds apart. It must stay the same for good, or pseudonyms change. nil: a key for this process alone.
+	Secret func(purpose, text string) [32]byte
+	// Country is where a user's phone number is from (ISO 3166-1 alpha-2), "" where nothing is known. nil: of nobody.
+	Country func(store.AccountID) string
+	Nights  Nights           // nil: DefaultNights; empty: nowhere is night for advertising
+	AdCap   int              // advertising posts that a follower gets in 24 hours; 0: AdCap, negative: no cap
+	Now     func() time.Time // nil: time.Now
 }
 
 // The default budgets for new strangers, per day in UTC.
@@ -33,14 +41,15 @@ const (
 	YoungAge       = 7 * 24 * time.Hour
 )
 
-// Access gathers the facts for the policy and tells its outcome. It keeps no state of its own and may be used from any
-// goroutine. The one thing it changes is the budget for strangers, since whoever asks to write to one has to pay for the
+// Access gathers the facts for the policy and tells its outcome. It keeps no state of its own but what can be read again,
+// and may be used from any goroutine. The one thing it changes is the budget for strangers, since whoever asks to write to one has to pay for the
 // answer.
 type Access struct {
 	store Graph
 	graph *graph.Graph
 	cfg   AccessConfig
 	paces paces // of slow mode
+	ads   adBook
 }
 
 // NewAccess returns an Access over a store.
@@ -55,6 +64,15 @@ func NewAccess(s Graph, cfg AccessConfig) *Access {
 			}
 			return StrangersADay
 		}
+	}
+	if cfg.Nights == nil {
+		cfg.Nights = DefaultNights()
+	}
+	if cfg.AdCap == 0 {
+		cfg.AdCap = AdCap
+	}
+	if cfg.Secret == nil {
+		cfg.Secret = newSecret()
 	}
 	return &Access{store: s, graph: graph.New(s, cfg.Now), cfg: cfg}
 }

@@ -112,9 +112,11 @@ func (w *town) Row(t store.Table, o store.Owner, key string) (store.Row, error) 
 	}
 	return r, nil
 }
-func (w *town) Update(context.Context, store.Update) error                       { return nil }
-func (w *town) Standing(store.LogID) (store.Marks, error)                        { return store.Marks{}, nil }
-func (w *town) Read(store.Query) (store.Page, error)                             { return store.Page{}, nil }
+func (w *town) Update(context.Context, store.Update) error { return nil }
+func (w *town) Standing(store.LogID) (store.Marks, error)  { return store.Marks{}, nil }
+func (w *town) Read(store.Query) (store.Page, error)       { return store.Page{}, nil }
+func (w *town) Info(store.LogID) (store.LogInfo, error)    { return store.LogInfo{}, store.ErrNotFound }
+
 func (w *town) LogsOf(store.AccountID, store.LogID, int) ([]store.LogRef, error) { return nil, nil }
 
 func (w *town) Find(key store.Key) (store.LogInfo, error) {

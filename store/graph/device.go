@@ -2,6 +2,8 @@ package graph
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 
 	"github.com/hwangso/hwangso/store"
 )
@@ -60,4 +62,26 @@ func (g *Graph) SetDevice(ctx context.Context, a store.AccountID, d store.Device
 			*d = next
 			return nil, nil
 		})
+}
+
+// Devices is what the user's devices have said about themselves; those that said nothing are missing.
+func (g *Graph) Devices(a store.AccountID) (out []*Device, err error) {
+	for after := ""; ; {
+		const page = 100
+		rows, err := g.store.Rows(tableDevice, store.OwnerOf(a), "", after, page)
+		if err != nil {
+			return nil, fmt.Errorf("graph: %s: %w", tableDevice, err)
+		}
+		for _, r := range rows {
+			after = r.Key
+			var d Device
+			if err := json.Unmarshal(r.Value, &d); err != nil {
+				return nil, fmt.Errorf("graph: %s: %w", tableDevice, err)
+			}
+			out = append(out, &d)
+		}
+		if len(rows) < page {
+			return out, nil
+		}
+	}
 }
