@@ -5,8 +5,11 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/hwangso/hwangso/store"
 )
 
 func humaConfig(title, version string) huma.Config {
@@ -66,23 +69,25 @@ func family(name string) string {
 	return word
 }
 
-// serveDocument serves the OpenAPI documents, rendered now.
+// serveDocument serves the OpenAPI documents, each rendered when it is asked for the first time: that takes longer than
+// whatever else a start does, and most commands serve them to nobody.
 func serveDocument(mux *http.ServeMux, doc *huma.OpenAPI) {
-	asJSON, err := json.Marshal(doc)
-	if err != nil {
-		panic(err) // the table is constant: a test holds that it renders
-	}
-	asYAML, err := doc.YAML()
-	if err != nil {
-		panic(err)
-	}
 	for path, d := range map[string]struct {
-		kind string
-		body []byte
-	}{"/openapi.json": {"application/openapi+json", asJSON}, "/openapi.yaml": {"application/openapi+yaml", asYAML}} {
+		kind   string
+		render func() ([]byte, error)
+	}{
+		"/openapi.json": {"application/openapi+json", func() ([]byte, error) { return json.Marshal(doc) }},
+		"/openapi.yaml": {"application/openapi+yaml", doc.YAML},
+	} {
+		rendered := sync.OnceValues(d.render)
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
+			body, err := rendered()
+			if err != nil { // the table is constant: a test holds that it renders
+				writeProblem(w, 0, err, store.Account{})
+				return
+			}
 			w.Header().Set("Content-Type", d.kind)
-			w.Write(d.body)
+			w.Write(body)
 		})
 	}
 }
