@@ -108,6 +108,8 @@ var importGraph = []arrows{
 		"one more reader of the journal: it asks contracts, and of the running server an interface"},
 	{"broker", []string{"broker/view", "hooks", "hooks/limit", "store", "store/graph"}, []string{modPrometheus},
 		"sessions and delivery without packets or files: the edge calls it, it calls contracts"},
+	{"broker/tally", []string{"store", "store/graph"}, []string{modPrometheus},
+		"the one reader of followers that makes numbers: who answers requests gets counts from it, and no follower"},
 	{"broker/files", []string{"broker", "broker/view", "hooks", "store"}, []string{modPrometheus, modMinio, modImage},
 		"photos and documents behind signed addresses: a reader of the journal like others, and the one place that names S3; its tests send through a broker"},
 	{"broker/wire", []string{"broker", "broker/view", "hooks", "hooks/limit", "store"}, []string{modMochiCodec, modWebsocket, modPrometheus, modSys},
