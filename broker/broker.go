@@ -50,9 +50,11 @@ type Events struct {
 
 // Config is what a Broker is made of. The zero value of a limit means its default.
 type Config struct {
-	Store    store.Store
-	Access   *hooks.Access // nil: hooks.NewAccess over Store with Now, and the budgets of Limits
-	Requests Requests      // nil: no control requests over MQTT; may be set before Start by SetRequests
+	Store  store.Store
+	Access *hooks.Access // nil: hooks.NewAccess over Store with Rules
+	// Rules are of the Access that is made. What it leaves out of Now and Strangers is the Now and the Limits here.
+	Rules    hooks.AccessConfig
+	Requests Requests // nil: no control requests over MQTT; may be set before Start by SetRequests
 	Events   Events
 	Files    Attachable     // nil: messages cannot name files
 	Limits   *limit.Limiter // nil: nobody is limited
@@ -127,13 +129,18 @@ func New(cfg Config) (*Broker, error) {
 		cfg.Now = time.Now
 	}
 	if cfg.Access == nil {
-		limits := cfg.Limits // of a nil Limiter, the defaults
-		cfg.Access = hooks.NewAccess(cfg.Store, hooks.AccessConfig{Now: cfg.Now, Strangers: func(young bool) int {
-			if young {
-				return limits.Number(limit.StrangersYoung)
+		if cfg.Rules.Now == nil {
+			cfg.Rules.Now = cfg.Now
+		}
+		if limits := cfg.Limits; cfg.Rules.Strangers == nil { // of a nil Limiter, the defaults
+			cfg.Rules.Strangers = func(young bool) int {
+				if young {
+					return limits.Number(limit.StrangersYoung)
+				}
+				return limits.Number(limit.Strangers)
 			}
-			return limits.Number(limit.Strangers)
-		}})
+		}
+		cfg.Access = hooks.NewAccess(cfg.Store, cfg.Rules)
 	}
 	b := &Broker{cfg: cfg, store: cfg.Store, access: cfg.Access, log: cfg.Logger, now: cfg.Now, limits: cfg.Limits, registry: newRegistry(), presence: newPresence(cfg.Grace)}
 	b.begun = b.now()

@@ -119,6 +119,10 @@ func renderDocs() []byte {
 	}
 	b.WriteString("\n## Settings\n\nOf a user, the same on all its devices; `settings.get` and `settings.set`.\n\n| setting | default | or | |\n|---|---|---|---|\n")
 	for _, row := range settingTable {
+		if row.valid != nil {
+			fmt.Fprintf(&b, "| `%s` |  | %s | %s |\n", row.name, row.form, row.text)
+			continue
+		}
 		fmt.Fprintf(&b, "| `%s` | `%s` | `%s` | %s |\n", row.name, row.values[0], strings.Join(row.values[1:], "` `"), row.text)
 	}
 	b.WriteString("\n## Operations of users\n")

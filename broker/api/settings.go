@@ -7,16 +7,19 @@ import (
 	"strings"
 
 	"github.com/hwangso/hwangso/broker/view"
+	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/store"
 	"github.com/hwangso/hwangso/store/graph"
 )
 
 // setting is a row of the table of settings: what there is to choose, and where the choice is kept. The first of values
-// is the default.
+// is the default. One without values takes what valid does, and "" for its default; form says what that is.
 type setting struct {
 	name   string
 	values []string
 	text   string // for the documentation
+	form   string
+	valid  func(string) bool
 	get    func(*graph.Settings) string
 	set    func(*graph.Settings, string)
 }
@@ -50,6 +53,25 @@ var settingTable = []setting{
 	choice("discovery", "Who finds the user by its phone number: users whose number it has too; whoever has the number; nobody.",
 		func(s *graph.Settings) *graph.Discovery { return &s.Discovery },
 		graph.DiscoveryMutual, graph.DiscoveryAnyone, graph.DiscoveryOff),
+	{name: "country", text: "Where the user lives: by its clock advertising waits for the morning. Empty: where its phone number is from.",
+		form: "a country's two letters of ISO 3166-1, such as KR, or empty", valid: hooks.ValidCountry,
+		get: func(s *graph.Settings) string { return s.Country }, set: func(s *graph.Settings, v string) { s.Country = v }},
+}
+
+// takes reports whether a value is one of the setting's.
+func (s *setting) takes(v string) bool {
+	if s.valid != nil {
+		return v == "" || s.valid(v)
+	}
+	return slices.Contains(s.values, v)
+}
+
+// wants says in words which values there are.
+func (s *setting) wants() string {
+	if s.valid != nil {
+		return s.form
+	}
+	return alternatives(s.values)
 }
 
 // choice is a setting of several words, the default first.
@@ -58,21 +80,21 @@ func choice[T ~string](name, text string, at func(*graph.Settings) *T, values ..
 	for i, v := range values {
 		words[i] = string(v)
 	}
-	return setting{name, words, text,
-		func(s *graph.Settings) string { return wordOr(string(*at(s)), words[0]) },
-		func(s *graph.Settings, v string) { *at(s) = T(v) }}
+	return setting{name: name, values: words, text: text,
+		get: func(s *graph.Settings) string { return wordOr(string(*at(s)), words[0]) },
+		set: func(s *graph.Settings, v string) { *at(s) = T(v) }}
 }
 
 // bit is a setting of two words: off is what the zero bit means, and the default.
 func bit(name, text string, at func(*graph.Settings) *bool, off, on string) setting {
-	return setting{name, []string{off, on}, text,
-		func(s *graph.Settings) string {
+	return setting{name: name, values: []string{off, on}, text: text,
+		get: func(s *graph.Settings) string {
 			if *at(s) {
 				return on
 			}
 			return off
 		},
-		func(s *graph.Settings, v string) { *at(s) = v == on }}
+		set: func(s *graph.Settings, v string) { *at(s) = v == on }}
 }
 
 func wordOr(word, otherwise string) string {
@@ -93,11 +115,12 @@ type settingsOut struct {
 	ChannelPushes  string `json:"channel_pushes" doc:"silent or ring."`
 	OpenRoomPushes string `json:"open_room_pushes" doc:"mentions or all."`
 	Discovery      string `json:"discovery" doc:"mutual, anyone or off."`
+	Country        string `json:"country" doc:"Two letters of ISO 3166-1, empty: not set."`
 }
 
 func (o *settingsOut) fields() []*string {
 	return []*string{&o.Strangers, &o.Invitations, &o.HideBlocked, &o.Presence, &o.Findable, &o.Preview, &o.ChannelPushes,
-		&o.OpenRoomPushes, &o.Discovery}
+		&o.OpenRoomPushes, &o.Discovery, &o.Country}
 }
 
 type settingsIn struct {
@@ -110,11 +133,12 @@ type settingsIn struct {
 	ChannelPushes  *string `json:"channel_pushes,omitempty" doc:"silent or ring."`
 	OpenRoomPushes *string `json:"open_room_pushes,omitempty" doc:"mentions or all."`
 	Discovery      *string `json:"discovery,omitempty" doc:"mutual, anyone or off."`
+	Country        *string `json:"country,omitempty" doc:"Two letters of ISO 3166-1 such as KR, in upper case; empty: where the phone number is from."`
 }
 
 func (in *settingsIn) fields() []*string {
 	return []*string{in.Strangers, in.Invitations, in.HideBlocked, in.Presence, in.Findable, in.Preview, in.ChannelPushes,
-		in.OpenRoomPushes, in.Discovery}
+		in.OpenRoomPushes, in.Discovery, in.Country}
 }
 
 // settingsOperations are those on what a user has chosen for all its devices.
@@ -153,8 +177,8 @@ func shownSettings(s *graph.Settings) *settingsOut {
 
 func (a *API) settingsSet(ctx context.Context, c *caller, in *settingsIn) (*settingsOut, error) {
 	for i, f := range in.fields() {
-		if row := &settingTable[i]; f != nil && !slices.Contains(row.values, *f) {
-			return nil, store.Bad(row.name + " must be " + alternatives(row.values))
+		if row := &settingTable[i]; f != nil && !row.takes(*f) {
+			return nil, store.Bad(row.name + " must be " + row.wants())
 		}
 	}
 	var was, is graph.Settings

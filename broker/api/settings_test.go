@@ -21,6 +21,9 @@ func TestSettingTable(t *testing.T) {
 			if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != row.name {
 				t.Errorf("%s: field %d is %s, row %s", typ, i, name, row.name)
 			}
+			if row.valid != nil {
+				continue
+			}
 			if want := strings.ReplaceAll(alternatives(row.values), "  ", " ") + "."; f.Tag.Get("doc") != want {
 				t.Errorf("%s: %s is documented as %q, the table says %q", typ, row.name, f.Tag.Get("doc"), want)
 			}
@@ -28,7 +31,14 @@ func TestSettingTable(t *testing.T) {
 	}
 	for _, row := range settingTable {
 		var s graph.Settings
-		for _, v := range append(row.values, row.values[0]) {
+		values := row.values
+		if row.valid != nil {
+			values = []string{"", "KR"}
+		}
+		for _, v := range append(values, values[0]) {
+			if !row.takes(v) {
+				t.Errorf("%s does not take %s", row.name, v)
+			}
 			row.set(&s, v)
 			if got := row.get(&s); got != v {
 				t.Errorf("%s: set %s, got %s", row.name, v, got)
@@ -37,7 +47,7 @@ func TestSettingTable(t *testing.T) {
 	}
 	// The defaults that the policy states.
 	got := *shownSettings(&graph.Settings{})
-	want := settingsOut{"warn", "ask", "off", "off", "on", "sender", "silent", "mentions", "mutual"}
+	want := settingsOut{"warn", "ask", "off", "off", "on", "sender", "silent", "mentions", "mutual", ""}
 	if got != want {
 		t.Errorf("defaults are %+v", got)
 	}
@@ -73,6 +83,8 @@ func TestSettings(t *testing.T) {
 		`{"strangers":""}`:                            "strangers must be warn, open, request or closed",
 		`{"presence":"Yes"}`:                          "presence must be off or on",
 		`{"preview":"full","discovery":"x"}`:          "discovery must be mutual, anyone or off",
+		`{"country":"Korea"}`:                         "country must be a country's two letters of ISO 3166-1, such as KR, or empty",
+		`{"country":"kr"}`:                            "country must be a country's two letters of ISO 3166-1, such as KR, or empty",
 		`{"presence":true}`:                           "presence must be a string, not bool",
 		`{"hide_blocked":"on","invitations":"none"}`:  "invitations must be ask, anyone, friends or nobody",
 		`{"open_room_pushes":"\u202ementions\u0000"}`: "open_room_pushes must be mentions or all",
@@ -80,6 +92,7 @@ func TestSettings(t *testing.T) {
 		want(t, body, w.as("alice", 400, "settings.set", body)["text"], text)
 	}
 	want(t, "after refusals", say(w.as("alice", 200, "settings.get", nil)["preview"], w.as("alice", 200, "settings.get", nil)["hide_blocked"]), "sender off")
+	want(t, "country", say(w.as("bob", 200, "settings.set", obj{"country": "KR"})["country"], w.as("bob", 200, "settings.set", obj{"country": ""})["country"]), "KR")
 	want(t, "over MQTT", w.mqtt("bob", "phone", "settings.set", "1", `{"preview":"hidden"}`)["preview"], "hidden")
 }
 

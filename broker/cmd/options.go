@@ -48,6 +48,8 @@ type settings struct {
 	s3Prefix, s3Region, s3Keys string
 	maxFile, maxFiles          int64
 	push                       pushSettings
+	nights                     string
+	adCap                      int
 }
 
 func (s *settings) register(f *flag.FlagSet) {
@@ -103,6 +105,8 @@ func (s *settings) register(f *flag.FlagSet) {
 	f.StringVar(&s.s3Keys, "s3-keys", "", "a `file` with two lines, access key and secret key")
 	f.Int64Var(&s.maxFile, "max-file", 100<<20, "`bytes` of a file")
 	f.Int64Var(&s.maxFiles, "max-files", 2<<30, "`bytes` of a user's files together")
+	f.StringVar(&s.nights, "nights", "", "a `file` with the hours in which advertising of channels waits, by country (see docs/policy.md); empty: those that are known")
+	f.IntVar(&s.adCap, "ad-cap", hooks.AdCap, "advertising posts that a user gets in 24 hours from all channels together, 0 for no limit")
 	s.push.register(f)
 	f.BoolVar(&s.narrate, "narrate", false, "tell the traffic in words on standard output (no bodies)")
 	f.BoolVar(&s.stopWithStdin, "stop-with-stdin", false, "stop when standard input ends, for a server that another program runs")
@@ -155,6 +159,12 @@ func (s *settings) validate() error {
 		}
 	}
 	s.push.validate(bad)
+	if _, err := s.nightTable(); err != nil {
+		bad("-nights: %w", err)
+	}
+	if s.adCap < 0 {
+		bad("-ad-cap must not be negative")
+	}
 	if s.maxFile <= 0 || s.maxFiles <= 0 {
 		bad("-max-file and -max-files must be above 0")
 	}

@@ -168,8 +168,12 @@ func open(ctx context.Context, set settings, log *slog.Logger, io Streams) (srv 
 	if srv.limits, err = set.limiter(); err != nil {
 		return srv, err
 	}
+	rules, err := set.rules(srv.phones)
+	if err != nil {
+		return srv, err
+	}
 	if srv.broker, err = broker.New(broker.Config{
-		Store: srv.store, Events: events, Files: attachable, Limits: srv.limits, MaxMessage: set.maxMessage, MaxFilters: set.maxFilters,
+		Store: srv.store, Rules: rules, Events: events, Files: attachable, Limits: srv.limits, MaxMessage: set.maxMessage, MaxFilters: set.maxFilters,
 		MaxGuests: set.maxGuests, MaxExpiry: set.expiry, Logger: log, Registerer: reg,
 	}); err != nil {
 		return srv, err
