@@ -25,6 +25,7 @@ func TestBlockIsNotNoticed(t *testing.T) {
 	}
 	for seed := range uint64(plays) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel() // what takes time is waiting
 			open, blocked := play(t, seed, false), play(t, seed, true)
 			if len(open) != len(blocked) {
 				t.Fatalf("%d scenes without a block, %d with it", len(open), len(blocked))
