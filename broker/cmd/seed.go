@@ -18,6 +18,9 @@ const seedText = `For tests and measurements: users u0, u1 …, each with the K 
 of consecutive users. The same numbers always make the same population. Every user's token is the password, together
 with the user name. The data directory must have no users yet, and no server may be running on it.
 
+With -channels there are brand channels c0, c1 …, each followed by the first F users and published by brand0, brand1 …, whose
+token is the same password.
+
 With -push every user has a device that is woken when it is away, by default the one that the receivers of examples/swarm
 are. The token of user uN is the SHA-256 of "hwangso seed uN" in hexadecimal digits. They are for the simulator ("hwangso
 pushsim"), to which every token is a phone: let no server that uses the real services run on such data.`
@@ -26,12 +29,16 @@ func seed(ctx context.Context, c command, args []string, io Streams) error {
 	f, p := c.flags(io), new(place)
 	var s bolt.Seed
 	var pushes seedPushes
+	var channels seedChannels
 	f.IntVar(&s.Users, "users", 100, "how many users")
 	f.IntVar(&s.Friends, "friends", 10, "friends of each user")
 	f.IntVar(&s.Rooms, "rooms", 0, "how many rooms")
 	f.IntVar(&s.RoomSize, "room-size", 10, "members of each room")
 	f.StringVar(&s.Password, "password", "", "every user's token; required")
 	f.IntVar(&s.Messages, "messages", 0, "messages of history in all")
+	f.IntVar(&channels.channels, "channels", 0, "how many brand channels")
+	f.IntVar(&channels.followers, "followers", 0, "followers of each channel")
+	f.BoolVar(&channels.ads, "consent", false, "the followers consent to advertising")
 	f.Var(&pushes, "push", "register a device of every user for pushes: `apns`, fcm, or both with a comma, in turns")
 	f.StringVar(&pushes.client, "push-client", "swarm-r", "the client `identifier` of the devices that -push registers")
 	p.flags(f)
@@ -46,7 +53,8 @@ func seed(ctx context.Context, c command, args []string, io Streams) error {
 		return ErrUsage
 	}
 	s.Friends = min(s.Friends, max(0, s.Users-1))
-	if err := s.Validate(); err != nil {
+	channels.password = s.Password
+	if err := errors.Join(s.Validate(), channels.validate(s.Users)); err != nil {
 		fmt.Fprintln(io.Err, err)
 		return ErrUsage
 	}
@@ -55,6 +63,9 @@ func seed(ctx context.Context, c command, args []string, io Streams) error {
 	cfg := bolt.Config{Dir: p.data, KeyFile: p.key}
 	show := func(stage string, done, total int) { bar.show(stage, int64(done), int64(total)) }
 	err := bolt.Load(ctx, cfg, s, show)
+	if err == nil {
+		err = channels.load(ctx, cfg, show)
+	}
 	if err == nil {
 		err = pushes.register(ctx, cfg, s.Users, show)
 	}
@@ -65,7 +76,11 @@ func seed(ctx context.Context, c command, args []string, io Streams) error {
 	case err != nil:
 		return err
 	}
-	fmt.Fprintf(io.Out, "%d users with %d friends, %d rooms and %d messages in %s, in %v.\n", s.Users, s.Friends, s.Rooms, s.Messages, p.data, time.Since(began).Round(time.Millisecond))
+	what := ""
+	if channels.channels > 0 {
+		what = fmt.Sprintf(" %d channels with %d followers,", channels.channels, channels.followers)
+	}
+	fmt.Fprintf(io.Out, "%d users with %d friends,%s %d rooms and %d messages in %s, in %v.\n", s.Users, s.Friends, what, s.Rooms, s.Messages, p.data, time.Since(began).Round(time.Millisecond))
 	return nil
 }
 

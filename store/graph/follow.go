@@ -8,7 +8,9 @@ import (
 	"github.com/hwangso/hwangso/store"
 )
 
-const tableFollow store.Table = "user.follow" // key: the channel's number
+// TableFollow is where users keep how they stand to channels, a Follow in JSON under the channel's number. It is named for
+// who loads many at once.
+const TableFollow store.Table = "user.follow"
 
 // PostPush says whether the posts of a channel ring for a follower.
 type PostPush string
@@ -47,7 +49,7 @@ const FollowLimit = 1000
 
 // Follow is how a user stands to a channel. Cheap: it is asked per delivery.
 func (g *Graph) Follow(a store.AccountID, channel store.LogID) (*Follow, error) {
-	return read[Follow](g, tableFollow, store.OwnerOf(a), store.KeyOf(channel))
+	return read[Follow](g, TableFollow, store.OwnerOf(a), store.KeyOf(channel))
 }
 
 // SetFollow changes how a user stands to a channel, durably and at once with the index that deliveries page through. fn
@@ -60,14 +62,14 @@ func (g *Graph) SetFollow(ctx context.Context, a store.AccountID, channel store.
 	}
 	defer end()
 	for try := 0; ; try++ {
-		r, err := g.store.Row(tableFollow, store.OwnerOf(a), store.KeyOf(channel))
+		r, err := g.store.Row(TableFollow, store.OwnerOf(a), store.KeyOf(channel))
 		if err != nil {
-			return fmt.Errorf("graph: %s: %w", tableFollow, err)
+			return fmt.Errorf("graph: %s: %w", TableFollow, err)
 		}
 		var f Follow
 		if r.Version != 0 {
 			if err := json.Unmarshal(r.Value, &f); err != nil {
-				return fmt.Errorf("graph: %s: %w", tableFollow, err)
+				return fmt.Errorf("graph: %s: %w", TableFollow, err)
 			}
 		}
 		was := f
@@ -77,10 +79,10 @@ func (g *Graph) SetFollow(ctx context.Context, a store.AccountID, channel store.
 		if f == was {
 			return nil
 		}
-		put := store.RowPut{Table: tableFollow, Key: store.KeyOf(channel), If: &r.Version}
+		put := store.RowPut{Table: TableFollow, Key: store.KeyOf(channel), If: &r.Version}
 		if f != (Follow{}) {
 			if put.Value, err = json.Marshal(&f); err != nil {
-				return fmt.Errorf("graph: %s: %w", tableFollow, err)
+				return fmt.Errorf("graph: %s: %w", TableFollow, err)
 			}
 		}
 		u := store.Update{Owner: store.OwnerOf(a), Rows: []store.RowPut{put}}
@@ -92,7 +94,7 @@ func (g *Graph) SetFollow(ctx context.Context, a store.AccountID, channel store.
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("graph: %s: %w", tableFollow, err)
+			return fmt.Errorf("graph: %s: %w", TableFollow, err)
 		}
 		return nil
 	}
@@ -105,9 +107,9 @@ func (g *Graph) Follows(a store.AccountID, after store.LogID, max int) (channels
 	if after != 0 {
 		from = store.KeyOf(after)
 	}
-	rows, err := g.store.Rows(tableFollow, store.OwnerOf(a), "", from, max)
+	rows, err := g.store.Rows(TableFollow, store.OwnerOf(a), "", from, max)
 	if err != nil {
-		return nil, nil, fmt.Errorf("graph: %s: %w", tableFollow, err)
+		return nil, nil, fmt.Errorf("graph: %s: %w", TableFollow, err)
 	}
 	for _, r := range rows {
 		f, err := store.Decoded(r, func(b []byte) (f Follow, err error) {
@@ -115,7 +117,7 @@ func (g *Graph) Follows(a store.AccountID, after store.LogID, max int) (channels
 			return f, err
 		})
 		if err != nil {
-			return nil, nil, fmt.Errorf("graph: %s: %w", tableFollow, err)
+			return nil, nil, fmt.Errorf("graph: %s: %w", TableFollow, err)
 		}
 		channels, follows = append(channels, store.LogID(store.NumberOf(r.Key))), append(follows, f)
 	}
