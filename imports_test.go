@@ -88,6 +88,8 @@ var importGraph = []arrows{
 		"how rooms and channels are found by words, over texts alone: Unicode's tables come with it"},
 	{"broker/openroom", []string{"broker/search", "store"}, []string{modText},
 		"what a nickname may be, over texts alone"},
+	{"broker/channel", []string{"broker/search", "store", "store/graph", "store/policy"}, nil,
+		"channels, publishers, plans and the directory over any store: it has no way to ask who follows"},
 	{"bridge/push", []string{"store", "store/graph"}, []string{modUniseg},
 		"the words between the bridge and the providers: whoever carries pushes gets nothing else of the server; texts are cut here and nowhere else"},
 	{"bridge/credential", nil, nil,
