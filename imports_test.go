@@ -112,6 +112,8 @@ var importGraph = []arrows{
 		"sessions and delivery without packets or files: the edge calls it, it calls contracts"},
 	{"broker/tally", []string{"store", "store/graph"}, []string{modPrometheus},
 		"the one reader of followers that makes numbers: who answers requests gets counts from it, and no follower"},
+	{"broker/broadcast", []string{"broker/view", "hooks", "store", "store/graph", "store/policy"}, []string{modPrometheus},
+		"posts that go out at their time: rows and one append; of the server, pushes and counts it knows interfaces, and of followers nothing"},
 	{"broker/files", []string{"broker", "broker/view", "hooks", "store"}, []string{modPrometheus, modMinio, modImage},
 		"photos and documents behind signed addresses: a reader of the journal like others, and the one place that names S3; its tests send through a broker"},
 	{"broker/wire", []string{"broker", "broker/view", "hooks", "hooks/limit", "store"}, []string{modMochiCodec, modWebsocket, modPrometheus, modSys},

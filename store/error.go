@@ -10,20 +10,21 @@ type Code int
 
 // The codes, with what is known after each.
 const (
-	CodeBad         Code = 400 // malformed; nothing was applied, repeating is useless
-	CodeAuth        Code = 401 // who are you
-	CodeForbidden   Code = 403 // the rules say no; Reason says which
-	CodeNotFound    Code = 404
-	CodeConflict    Code = 409 // a condition did not hold; nothing was applied
-	CodeTrimmed     Code = 410 // older than retention; First says where the log begins now
-	CodeTooLarge    Code = 413
-	CodeLocked      Code = 423
-	CodeTooMany     Code = 429 // a limit; Retry says when to come back
-	CodeLegal       Code = 451
-	CodeInternal    Code = 500 // a fault of ours; the chain is for the operator
-	CodeUnavailable Code = 503 // not applied and not visible; try again after Retry
-	CodeUnknown     Code = 504 // perhaps applied: repeat with the same cid or request identifier
-	CodeFull        Code = 507 // a quota or the disk; nothing was applied
+	CodeBad           Code = 400 // malformed; nothing was applied, repeating is useless
+	CodeAuth          Code = 401 // who are you
+	CodeForbidden     Code = 403 // the rules say no; Reason says which
+	CodeNotFound      Code = 404
+	CodeConflict      Code = 409 // a condition did not hold; nothing was applied
+	CodeTrimmed       Code = 410 // older than retention; First says where the log begins now
+	CodeTooLarge      Code = 413
+	CodeUnprocessable Code = 422 // well-formed, and refused for what it would do; nothing was applied
+	CodeLocked        Code = 423
+	CodeTooMany       Code = 429 // a limit; Retry says when to come back
+	CodeLegal         Code = 451
+	CodeInternal      Code = 500 // a fault of ours; the chain is for the operator
+	CodeUnavailable   Code = 503 // not applied and not visible; try again after Retry
+	CodeUnknown       Code = 504 // perhaps applied: repeat with the same cid or request identifier
+	CodeFull          Code = 507 // a quota or the disk; nothing was applied
 )
 
 // Reasons that go with CodeForbidden and CodeTooMany. They are part of the protocol.
@@ -44,6 +45,7 @@ const (
 	ReasonSlow             = "slow"
 	ReasonStrangerLimit    = "stranger_limit" // no more new strangers today
 	ReasonInviteLimit      = "invite_limit"   // no more invitations today
+	ReasonSegment          = "segment"        // so few followers that naming them would tell who they are
 )
 
 // Error is a refusal or failure with a code. Outsiders are shown Code, Reason and Text; operators the whole chain.
@@ -91,6 +93,8 @@ func (e *Error) Word() string {
 		return "trimmed"
 	case CodeTooLarge:
 		return "too_large"
+	case CodeUnprocessable:
+		return "unprocessable"
 	case CodeLocked:
 		return "locked"
 	case CodeTooMany:

@@ -72,6 +72,7 @@ and ` + "`Retry-After`" + ` says the same in seconds.
 | 404 | not_found | there is none, or it is none of yours: the same answer |
 | 409 | conflict, request_id, name, taken | a condition did not hold, nothing was done; request_id: the identifier belongs to another request |
 | 413 | too_large | the text names the limit |
+| 422 | segment | well-formed, and refused for what it would do: so few followers are in a segment that naming it would tell who they are |
 | 423 | locked | too late |
 | 429 | rate | too much at once; retry_ms |
 | 500 | internal | a fault of the server |

@@ -71,6 +71,7 @@ type Row struct {
 //	409   conflict      reply/, then PUBACK     0x83    0x88     3
 //	410   trimmed       reply/, then PUBACK     0x83    0x88     3
 //	413   too_large     reply/, then PUBACK     0x99    0x97     5
+//	422   unprocessable reply/, then PUBACK     0x99    0x80     5
 //	423   locked        reply/, then PUBACK     0x87    0x87     5
 //	429   rate          reply/, then PUBACK     0x97    0x97     3   retry_ms
 //	451   legal         reply/, then PUBACK     0x87    0x87     5
@@ -86,6 +87,7 @@ var table = [...]Row{
 	{store.CodeConflict, "conflict", AnswerAck, reasonOurs, reasonUnavailable, 3, false},
 	{store.CodeTrimmed, "trimmed", AnswerAck, reasonOurs, reasonUnavailable, 3, false},
 	{store.CodeTooLarge, "too_large", AnswerAck, reasonPayload, reasonQuota, 5, false},
+	{store.CodeUnprocessable, "unprocessable", AnswerAck, reasonPayload, reasonUnspecified, 5, false},
 	{store.CodeLocked, "locked", AnswerAck, reasonForbidden, reasonForbidden, 5, false},
 	{store.CodeTooMany, "rate", AnswerAck, reasonQuota, reasonQuota, 3, true},
 	{store.CodeLegal, "legal", AnswerAck, reasonForbidden, reasonForbidden, 5, false},
