@@ -283,7 +283,7 @@ func TestAnnouncements(t *testing.T) {
 		}
 	}
 	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
-		list, err := b.List(10)
+		list, err := b.List(bridge.SourceAnnouncements, 10)
 		if err != nil || time.Now().After(end) {
 			t.Fatalf("%v, %+v", err, list)
 		}

@@ -216,7 +216,7 @@ func TestEverybodyOnce(t *testing.T) {
 			}
 		}
 	}
-	if list, err := b.List(10); err != nil || len(list) != 2 || list[0].ID != "two" {
+	if list, err := b.List("town", 10); err != nil || len(list) != 2 || list[0].ID != "two" {
 		t.Errorf("list %+v, %v", list, err)
 	}
 }
@@ -279,10 +279,14 @@ func TestGivesUp(t *testing.T) {
 	}{
 		{"few", now, mostLeft, 0, mostLeft, true},
 		{"many, and others are told", now, mostLeft + 7, 0, mostLeft, true},
-		{"many, and nobody is told", now.Add(-3 * time.Hour), mostLeft + 7, 0, mostLeft + 7, false},
+		{"many, and nobody is told", now.Add(-3 * time.Hour), mostLeft + 7, 0, mostLeft + 7, true},
+		{"new ones have some seconds", now, 2, 3, 5, false},
 		{"many new ones", now, mostLeft - 1, 3, mostLeft, true},
 	} {
-		p := &page{bulk: &Bulk{now: w.now}, began: now.Add(-time.Minute), sent: &c.sent}
+		p := &page{worker: &worker{Bulk: &Bulk{now: w.now}}, began: now.Add(-time.Minute), sent: &c.sent}
+		if !c.leaves {
+			p.began = now
+		}
 		for range c.left {
 			p.items = append(p.items, &item{since: now.Add(-2 * time.Hour).UnixMilli()})
 		}

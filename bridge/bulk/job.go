@@ -4,9 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
-	"github.com/hwangso/hwangso/bridge/push"
 	"github.com/hwangso/hwangso/store"
 	"github.com/hwangso/hwangso/store/graph"
 )
@@ -25,7 +25,7 @@ const (
 	Running  State = "running"
 	Paused   State = "paused"
 	Done     State = "done"     // everybody was considered
-	Canceled State = "canceled" // by an operator
+	Canceled State = "canceled" // by an operator, or its source
 	Expired  State = "expired"  // it ended before everybody was considered
 )
 
@@ -42,13 +42,21 @@ type Job struct {
 	Created int64           `json:"created"` // Unix milliseconds
 	Ends    int64           `json:"ends"`    // nothing is sent from then on
 	Ended   int64           `json:"ended,omitempty"`
+
+	Root    string `json:"root,omitempty"`    // the identifier of the job that it tells the rest of, "": it is no such one
+	Begins  int64  `json:"begins,omitempty"`  // nothing is sent before
+	Bounded bool   `json:"bounded,omitempty"` // each part says for whom it is: Part.After to Part.Upto, and who is in Left
+	Lives   int64  `json:"lives,omitempty"`   // milliseconds; how long a job that tells the rest lives
+	Last    int64  `json:"last,omitempty"`    // nothing is sent from then on by those either, 0: no such end
+	Keep    int64  `json:"keep,omitempty"`    // milliseconds after Ends that its rows stay, 0: for ever
 }
 
 // Part is how far a job has come with one provider.
 type Part struct {
 	Provider graph.PushProvider `json:"-"`
 	After    store.AccountID    `json:"a,omitempty"` // everybody up to here is settled, but for who is in Left
-	Left     []late             `json:"l,omitempty"`
+	Upto     store.AccountID    `json:"z,omitempty"` // of a bounded job: the last one
+	Left     lates              `json:"l,omitempty"`
 	Done     bool               `json:"done,omitempty"`
 
 	Users   int `json:"users,omitempty"`   // considered
@@ -56,17 +64,8 @@ type Part struct {
 	Gone    int `json:"gone,omitempty"`    // tokens that turned out not to be valid
 	Failed  int `json:"failed,omitempty"`  // pushes that the provider will not take
 	Skipped int `json:"skipped,omitempty"` // devices that the Source had nothing for at the moment of sending
+	Later   int `json:"later,omitempty"`   // devices that another job tells when their time comes
 	Late    int `json:"late,omitempty"`    // pushes that could not be sent in time
-}
-
-// late is a device that could not be told along with its page, and is tried again.
-type late struct {
-	Account store.AccountID `json:"a"`
-	Device  store.DeviceID  `json:"d"`
-	Since   int64           `json:"s"` // Unix milliseconds
-	At      int64           `json:"u"` // not before
-	Tries   int             `json:"y,omitempty"`
-	Bare    bool            `json:"b,omitempty"`
 }
 
 func (p *Part) add(o Part) {
@@ -75,6 +74,7 @@ func (p *Part) add(o Part) {
 	p.Gone += o.Gone
 	p.Failed += o.Failed
 	p.Skipped += o.Skipped
+	p.Later += o.Later
 	p.Late += o.Late
 }
 
@@ -95,14 +95,19 @@ func (p Progress) Sum() (sum Part) {
 	return sum
 }
 
-// Source says who gets the pushes of its jobs, and what.
-type Source interface {
-	// Page returns the users of a job after one, ascending by number, at most max; none: there are no more.
-	Page(ctx context.Context, j *Job, after store.AccountID, max int) ([]store.AccountID, error)
+// Order is a job that is wanted.
+type Order struct {
+	Source string
+	ID     string // 1 to 64 bytes
+	Data   any    // as JSON: for the Source
+	Root   string // the identifier of the job that this one belongs to, "" of none
+	Lives  time.Duration
+	Last   time.Time     // it ends then whatever it may live, and so do those that tell the rest of it; zero: no such end
+	Keep   time.Duration // its rows go so long after its end; 0: never
 
-	// Push makes the push for one device, at the moment of sending; nil: none. What is asked twice for the same device must
-	// have the same ID and Collapse. Class and Expires are set by this package.
-	Push(ctx context.Context, j *Job, a store.AccountID, r *graph.Registration) (*push.Push, error)
+	// Bounded: for each provider that is named here the job is for everybody up to this one, and with another provider for
+	// nobody. nil: for everybody.
+	Bounded map[graph.PushProvider]store.AccountID
 }
 
 // maxID is the longest identifier of a job, in bytes.
@@ -111,45 +116,90 @@ const maxID = 64
 // Create begins a job that lives at most so long. It is durable when Create returns. A job with this identifier that
 // exists already is returned as it is, with created false.
 func (b *Bulk) Create(ctx context.Context, source, id string, data any, lives time.Duration) (p Progress, created bool, err error) {
+	return b.Begin(ctx, Order{Source: source, ID: id, Data: data, Lives: lives})
+}
+
+// Begin is Create with more to say.
+func (b *Bulk) Begin(ctx context.Context, o Order) (p Progress, created bool, err error) {
 	switch {
-	case id == "" || len(id) > maxID:
+	case o.ID == "" || len(o.ID) > maxID:
 		return p, false, store.Bad(fmt.Sprintf("the id must have 1 to %d characters", maxID))
-	case b.cfg.Sources[source] == nil:
-		return p, false, fmt.Errorf("bulk: there is no source %q", source)
-	case lives <= 0:
+	case b.cfg.Sources[o.Source] == nil:
+		return p, false, fmt.Errorf("bulk: there is no source %q", o.Source)
+	case o.Lives <= 0:
 		return p, false, store.Bad("it must live for some time")
 	}
-	raw, err := json.Marshal(data)
+	raw, err := json.Marshal(o.Data)
 	if err != nil {
 		return p, false, fmt.Errorf("bulk: %w", err)
-	}
-	b.creating.Lock()
-	defer b.creating.Unlock()
-	if n, err := b.number(id); err != nil || n != 0 {
-		if err == nil {
-			p, err = b.Progress(n)
-		}
-		return p, false, err
-	}
-	last, err := b.last()
-	if err != nil {
-		return p, false, err
 	}
 	now := b.now()
-	j := Job{Number: last + 1, ID: id, Source: source, Data: raw, State: Running, Created: now.UnixMilli(), Ends: now.Add(lives).UnixMilli()}
-	job, err := json.Marshal(j)
+	j := Job{ID: o.ID, Source: o.Source, Data: raw, State: Running, Created: now.UnixMilli(), Ends: now.Add(o.Lives).UnixMilli(),
+		Root: o.Root, Bounded: o.Bounded != nil, Lives: o.Lives.Milliseconds(), Keep: o.Keep.Milliseconds()}
+	if !o.Last.IsZero() {
+		j.Last = o.Last.UnixMilli()
+		j.Ends = min(j.Ends, j.Last)
+	}
+	if j.Bounded { // until it is known for whom
+		j.State = Paused
+	}
+	j, created, err = b.make(ctx, j)
 	if err != nil {
-		return p, false, fmt.Errorf("bulk: %w", err)
+		return p, false, err
+	}
+	if o.Bounded != nil && j.State == Paused && j.Ended == 0 {
+		for name, upto := range o.Bounded {
+			if err := b.putPart(ctx, &j, &Part{Provider: name, Upto: upto}); err != nil {
+				return p, false, err
+			}
+		}
+		if err := b.setState(ctx, j.Number, Running); err != nil {
+			return p, false, err
+		}
+		b.kick()
+	}
+	p, err = b.Progress(j.Number)
+	return p, created, err
+}
+
+// make makes a job durable. One with its identifier that exists already is returned instead.
+func (b *Bulk) make(ctx context.Context, j Job) (_ Job, created bool, err error) {
+	b.creating.Lock()
+	defer b.creating.Unlock()
+	if n, err := b.number(j.ID); err != nil || n != 0 {
+		if err == nil {
+			j, _, err = b.job(n)
+		}
+		return j, false, err
+	}
+	b.mu.Lock()
+	j.Number = b.newest + 1
+	b.mu.Unlock()
+	value, err := json.Marshal(j)
+	if err != nil {
+		return j, false, fmt.Errorf("bulk: %w", err)
 	}
 	key := store.KeyOf(j.Number)
 	none := store.IfVersion(0)
 	if err := b.store.Update(ctx, store.Update{Rows: []store.RowPut{
-		{Table: tableJob, Key: key, Value: job, If: none}, {Table: tableName, Key: id, Value: []byte(key), If: none}}}); err != nil {
-		return p, false, fmt.Errorf("bulk: %s: %w", tableJob, err)
+		{Table: tableJob, Key: key, Value: value, If: none, Expires: j.expires()},
+		{Table: tableName, Key: j.ID, Value: []byte(key), If: none, Expires: j.expires()}}}); err != nil {
+		return j, false, fmt.Errorf("bulk: %s: %w", tableJob, err)
 	}
+	b.mu.Lock()
+	b.newest = j.Number
+	b.live = append(b.live, j.Number)
+	b.mu.Unlock()
 	b.kick()
-	p, err = b.Progress(j.Number)
-	return p, true, err
+	return j, true, nil
+}
+
+// expires is when the rows of a job go.
+func (j *Job) expires() int64 {
+	if j.Keep == 0 {
+		return 0
+	}
+	return j.Ends + j.Keep
 }
 
 // Find returns a job by its identifier, CodeNotFound if there is none.
@@ -183,14 +233,43 @@ func (b *Bulk) Progress(number uint64) (p Progress, err error) {
 	return p, nil
 }
 
-// List returns the newest jobs first, at most max.
-func (b *Bulk) List(max int) ([]Progress, error) {
-	last, err := b.last()
+// jobs calls fn with every job there is.
+func (b *Bulk) jobs(fn func(*Job)) error {
+	for after := ""; ; {
+		rows, err := b.store.Rows(tableJob, "", "", after, 1000)
+		if err != nil {
+			return fmt.Errorf("bulk: %s: %w", tableJob, err)
+		}
+		for _, r := range rows {
+			after = r.Key
+			var j Job
+			if err := json.Unmarshal(r.Value, &j); err != nil {
+				return fmt.Errorf("bulk: %s: %w", tableJob, err)
+			}
+			fn(&j)
+		}
+		if len(rows) == 0 {
+			return nil
+		}
+	}
+}
+
+// List returns a source's newest jobs first, at most max.
+func (b *Bulk) List(source string, max int) ([]Progress, error) {
+	var numbers []uint64
+	err := b.jobs(func(j *Job) {
+		if j.Source != source {
+			return
+		}
+		if numbers = append(numbers, j.Number); len(numbers) > max {
+			numbers = numbers[1:]
+		}
+	})
 	if err != nil {
 		return nil, err
 	}
 	var out []Progress
-	for n := last; n > 0 && len(out) < max; n-- {
+	for _, n := range slices.Backward(numbers) {
 		p, err := b.Progress(n)
 		if store.CodeOf(err) == store.CodeNotFound {
 			continue
@@ -201,6 +280,32 @@ func (b *Bulk) List(max int) ([]Progress, error) {
 		out = append(out, p)
 	}
 	return out, nil
+}
+
+// Family returns a job and those that tell the rest of it, CodeNotFound if there is no such job.
+func (b *Bulk) Family(root string) ([]Progress, error) {
+	first, err := b.Find(root)
+	if err != nil {
+		return nil, err
+	}
+	out := []Progress{first}
+	for after := ""; ; {
+		rows, err := b.store.Rows(tableName, "", root+"/", after, 1000)
+		if err != nil {
+			return nil, fmt.Errorf("bulk: %s: %w", tableName, err)
+		}
+		for _, r := range rows {
+			after = r.Key
+			p, err := b.Progress(store.NumberOf(string(r.Value)))
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, p)
+		}
+		if len(rows) < 1000 {
+			return out, nil
+		}
+	}
 }
 
 // Set pauses, resumes (Running) or cancels a job. What is on its way to a provider is not taken back; a page under way
@@ -220,6 +325,23 @@ func (b *Bulk) Set(ctx context.Context, id string, to State) (p Progress, err er
 	return b.Progress(p.Number)
 }
 
+// SetFamily is Set for a job and those that tell the rest of it, as far as they have not ended.
+func (b *Bulk) SetFamily(ctx context.Context, root string, to State) error {
+	for _, n := range b.running() {
+		j, _, err := b.job(n)
+		if store.CodeOf(err) == store.CodeNotFound || err == nil && j.ID != root && j.Root != root {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := b.Set(ctx, j.ID, to); err != nil && store.CodeOf(err) != store.CodeConflict {
+			return err
+		}
+	}
+	return nil
+}
+
 // setState moves a job that has not ended.
 func (b *Bulk) setState(ctx context.Context, number uint64, to State) error {
 	for {
@@ -237,7 +359,8 @@ func (b *Bulk) setState(ctx context.Context, number uint64, to State) error {
 		if err != nil {
 			return fmt.Errorf("bulk: %w", err)
 		}
-		err = b.store.Update(ctx, store.Update{Rows: []store.RowPut{{Table: tableJob, Key: store.KeyOf(number), Value: value, If: &version}}})
+		err = b.store.Update(ctx, store.Update{Rows: []store.RowPut{
+			{Table: tableJob, Key: store.KeyOf(number), Value: value, If: &version, Expires: j.expires()}}})
 		if store.CodeOf(err) == store.CodeConflict {
 			continue
 		}
@@ -249,13 +372,29 @@ func (b *Bulk) setState(ctx context.Context, number uint64, to State) error {
 	}
 }
 
+// close ends a job that nobody else has ended.
+func (b *Bulk) close(ctx context.Context, j *Job, to State) error {
+	err := b.setState(ctx, j.Number, to)
+	switch store.CodeOf(err) {
+	case store.CodeConflict, store.CodeNotFound: // canceled meanwhile; its rows have gone
+		err = nil
+	}
+	if err == nil {
+		b.ended(j.Number)
+	}
+	return err
+}
+
 func (b *Bulk) job(number uint64) (j Job, version uint64, err error) {
 	r, err := b.store.Row(tableJob, "", store.KeyOf(number))
 	if err == nil && r.Version == 0 {
 		err = errNoJob
 	}
 	if err == nil {
-		err = json.Unmarshal(r.Value, &j)
+		var p *Job
+		if p, err = store.Decoded(r, func(v []byte) (j Job, err error) { return j, json.Unmarshal(v, &j) }); err == nil {
+			j = *p
+		}
 	}
 	if err != nil {
 		return j, 0, fmt.Errorf("bulk: %s: %w", tableJob, err)
@@ -275,12 +414,13 @@ func (b *Bulk) part(number uint64, name graph.PushProvider) (p Part, version uin
 	return p, r.Version, nil
 }
 
-func (b *Bulk) putPart(ctx context.Context, number uint64, p *Part) error {
+func (b *Bulk) putPart(ctx context.Context, j *Job, p *Part) error {
 	value, err := json.Marshal(p)
 	if err != nil {
 		return fmt.Errorf("bulk: %w", err)
 	}
-	if err := b.store.Update(ctx, store.Update{Owner: jobOwner(number), Rows: []store.RowPut{{Table: tablePart, Key: string(p.Provider), Value: value}}}); err != nil {
+	if err := b.store.Update(ctx, store.Update{Owner: jobOwner(j.Number), Rows: []store.RowPut{
+		{Table: tablePart, Key: string(p.Provider), Value: value, Expires: j.expires()}}}); err != nil {
 		return fmt.Errorf("bulk: %s: %w", tablePart, err)
 	}
 	return nil
@@ -295,19 +435,4 @@ func (b *Bulk) number(id string) (uint64, error) {
 		return 0, fmt.Errorf("bulk: %s: %w", tableName, err)
 	}
 	return store.NumberOf(string(r.Value)), nil
-}
-
-// last is the number of the newest job, 0 if there was none. There are few: an operator makes them.
-func (b *Bulk) last() (n uint64, err error) {
-	for after := ""; ; {
-		rows, err := b.store.Rows(tableJob, "", "", after, 1000)
-		if err != nil {
-			return 0, fmt.Errorf("bulk: %s: %w", tableJob, err)
-		}
-		if len(rows) == 0 {
-			return n, nil
-		}
-		after = rows[len(rows)-1].Key
-		n = store.NumberOf(after)
-	}
 }

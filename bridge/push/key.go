@@ -29,6 +29,12 @@ const (
 	KeySummary  = "push_summary"  // n: so many unread messages, wherever
 	KeyRecalled = "push_recalled" // in place of a message that was taken back
 	KeyDevice   = "push_device"   // somebody signed in on a new device
+
+	// Of channels. who is the channel's title.
+	KeyPost     = "push_post"      // there is a new post; not even of which channel
+	KeyPostFrom = "push_post_from" // who: has posted
+	KeyAsk      = "push_ask"       // who: for its publishers, somebody has asked something
+	KeyAsks     = "push_asks"      // n, who: so many questions of one follower
 )
 
 // KeyIn is the key of the same text for a room: who, room, text.

@@ -45,6 +45,7 @@ const (
 	KindClear    Kind = "clear"    // nothing to show: what was shown of the conversation goes
 	KindNotice   Kind = "notice"   // the server tells the user something, such as a sign-in on a new device
 	KindAnnounce Kind = "announce" // the operators tell everybody something
+	KindPost     Kind = "post"     // a channel that the user follows has posted something
 )
 
 // Note is what a phone is to show or do, independent of who carries it. Every text in it is meant for the user's eyes:

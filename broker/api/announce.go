@@ -13,7 +13,7 @@ import (
 // Announcer sends the same push to everybody; *bulk.Bulk does.
 type Announcer interface {
 	Create(ctx context.Context, source, id string, data any, lives time.Duration) (p bulk.Progress, created bool, err error)
-	List(max int) ([]bulk.Progress, error)
+	List(source string, max int) ([]bulk.Progress, error)
 	Set(ctx context.Context, id string, to bulk.State) (bulk.Progress, error)
 }
 
@@ -106,15 +106,13 @@ func (a *API) pushAnnouncements(_ context.Context, _ *caller, _ *none) (*announc
 	if err != nil {
 		return nil, err
 	}
-	list, err := b.List(maxAnnouncements)
+	list, err := b.List(bridge.SourceAnnouncements, maxAnnouncements)
 	if err != nil {
 		return nil, fmt.Errorf("api: announcements: %w", err)
 	}
 	out := &announcementsOut{Announcements: make([]announcement, 0, len(list))}
 	for _, p := range list {
-		if p.Source == bridge.SourceAnnouncements {
-			out.Announcements = append(out.Announcements, announcementOf(p))
-		}
+		out.Announcements = append(out.Announcements, announcementOf(p))
 	}
 	return out, nil
 }

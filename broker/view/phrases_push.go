@@ -39,6 +39,21 @@ var newMessages = [langs]string{
 	Italian:            "{n} nuovi messaggi",
 }
 
+var newPost = [langs]string{
+	English:            "New post",
+	Korean:             "새 소식",
+	Japanese:           "新しい投稿",
+	Spanish:            "Nueva publicación",
+	ChineseTraditional: "新貼文",
+	ChineseSimplified:  "新动态",
+	Thai:               "โพสต์ใหม่",
+	Turkish:            "Yeni gönderi",
+	German:             "Neuer Beitrag",
+	French:             "Nouvelle publication",
+	Portuguese:         "Nova publicação",
+	Italian:            "Nuovo post",
+}
+
 // wordless is a sentence without words: names and what was written.
 func wordless(s string) (out [langs]string) {
 	for i := range out {
@@ -138,5 +153,35 @@ var pushTexts = []pushPhrase{
 		French:             "Connexion sur un nouvel appareil",
 		Portuguese:         "Novo dispositivo conectado à sua conta",
 		Italian:            "Accesso da un nuovo dispositivo",
+	}},
+	{key: "push_post", body: newPost},
+	{key: "push_post_from", args: "who", title: "{who}", body: newPost},
+	{key: "push_ask", args: "who", title: "{who}", body: [langs]string{
+		English:            "New question",
+		Korean:             "새 문의",
+		Japanese:           "新しい質問",
+		Spanish:            "Nueva pregunta",
+		ChineseTraditional: "新提問",
+		ChineseSimplified:  "新提问",
+		Thai:               "คำถามใหม่",
+		Turkish:            "Yeni soru",
+		German:             "Neue Frage",
+		French:             "Nouvelle question",
+		Portuguese:         "Nova pergunta",
+		Italian:            "Nuova domanda",
+	}},
+	{key: "push_asks", args: "n who", title: "{who}", body: [langs]string{
+		English:            "{n} new questions",
+		Korean:             "새 문의 {n}건",
+		Japanese:           "新しい質問{n}件",
+		Spanish:            "{n} preguntas nuevas",
+		ChineseTraditional: "{n} 則新提問",
+		ChineseSimplified:  "{n} 条新提问",
+		Thai:               "คำถามใหม่ {n} ข้อ",
+		Turkish:            "{n} yeni soru",
+		German:             "{n} neue Fragen",
+		French:             "{n} nouvelles questions",
+		Portuguese:         "{n} novas perguntas",
+		Italian:            "{n} nuove domande",
 	}},
 }

@@ -195,6 +195,48 @@ func (d *directory) listRows(within, from []byte, max int) (out []store.Row, err
 	return out, nil
 }
 
+// RowsOf implements store.Tables.
+func (d *directory) RowsOf(t store.Table, accounts []store.AccountID, key string, fn func(store.AccountID, store.Row) error) error {
+	k, err := rowKey(t, store.OwnerOf(0), key)
+	if err != nil {
+		return err
+	}
+	at := len(tablePrefix(t)) + 1
+	now := d.now().UnixMilli()
+	for len(accounts) > 0 {
+		n := min(len(accounts), pageRows)
+		var found []store.Row
+		err := d.file.view(func(tx *bbolt.Tx) error {
+			b := tx.Bucket(dirRows)
+			for _, a := range accounts[:n] {
+				binary.BigEndian.PutUint64(k[at:], uint64(a))
+				row := b.Get(k)
+				if row == nil {
+					continue
+				}
+				r, err := decodeTableRow(k, row)
+				if err != nil {
+					return err
+				}
+				if r.Expires == 0 || r.Expires > now {
+					found = append(found, r)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, r := range found {
+			if err := fn(store.AccountID(r.Owner.Number()), r); err != nil {
+				return err
+			}
+		}
+		accounts = accounts[n:]
+	}
+	return nil
+}
+
 // Update implements store.Tables.
 func (d *directory) Update(ctx context.Context, u store.Update) error {
 	keys := make([][]byte, len(u.Rows))

@@ -52,6 +52,61 @@ func (g *Graph) Follow(a store.AccountID, channel store.LogID) (*Follow, error) 
 	return read[Follow](g, TableFollow, store.OwnerOf(a), store.KeyOf(channel))
 }
 
+// PostsRing reports whether the posts of a channel ring for a user, by what it has set of the channel or else of all of
+// them. Mutes and quiet hours are not asked.
+func (g *Graph) PostsRing(a store.AccountID, channel store.LogID) (bool, error) {
+	f, err := g.Follow(a, channel)
+	if err != nil || !f.Follows() || f.Blocked != 0 || f.Push == PostPushSilent {
+		return false, err
+	}
+	if f.Push == PostPushRing {
+		return true, nil
+	}
+	s, err := g.Settings(a)
+	if err != nil {
+		return false, err
+	}
+	return s.ChannelPushes, nil
+}
+
+// PostsRingFor picks from many users, whose numbers ascend, those for whom PostsRing says so. What it reads takes nobody's
+// place in a cache. A row that cannot be understood is passed over.
+func (g *Graph) PostsRingFor(accounts []store.AccountID, channel store.LogID) ([]store.AccountID, error) {
+	rings := make(map[store.AccountID]bool)
+	var unsaid []store.AccountID // who leave it to their settings
+	err := g.store.RowsOf(tableFollow, accounts, store.KeyOf(channel), func(a store.AccountID, r store.Row) error {
+		var f Follow
+		switch err := json.Unmarshal(r.Value, &f); {
+		case err != nil || !f.Follows() || f.Blocked != 0:
+		case f.Push == PostPushRing:
+			rings[a] = true
+		case f.Push == PostPushDefault:
+			unsaid = append(unsaid, a)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = g.store.RowsOf(tableSettings, unsaid, "", func(a store.AccountID, r store.Row) error {
+		var s Settings
+		if json.Unmarshal(r.Value, &s) == nil && s.ChannelPushes {
+			rings[a] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out []store.AccountID
+	for _, a := range accounts {
+		if rings[a] {
+			out = append(out, a)
+		}
+	}
+	return out, nil
+}
+
 // SetFollow changes how a user stands to a channel, durably and at once with the index that deliveries page through. fn
 // may be called several times; its error changes nothing and is returned. CodeFull: the user follows too many channels.
 // CodeNotFound: no such account.

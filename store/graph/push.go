@@ -88,6 +88,19 @@ func (g *Graph) Registrations(a store.AccountID) ([]Registration, error) {
 	return row.Devices, nil
 }
 
+// RegistrationsOf calls fn with what the devices of many users registered, for those who have any, in the order of accounts,
+// which must ascend. It is for who goes through all followers of a channel: what it reads takes nobody's place in a cache. A
+// row that cannot be understood is passed over, so that it stands for nobody else.
+func (g *Graph) RegistrationsOf(accounts []store.AccountID, fn func(a store.AccountID, list []Registration) error) error {
+	return g.store.RowsOf(tablePush, accounts, "", func(a store.AccountID, r store.Row) error {
+		var row pushRow
+		if json.Unmarshal(r.Value, &row) != nil || len(row.Devices) == 0 {
+			return nil
+		}
+		return fn(a, row.Devices)
+	})
+}
+
 // Registration is that of one device, nil if it has none.
 func (g *Graph) Registration(a store.AccountID, d store.DeviceID) (*Registration, error) {
 	list, err := g.Registrations(a)

@@ -119,6 +119,33 @@ func testRowLists(t *testing.T, d DirectoryCloser) {
 		many.Rows = append(many.Rows, put("many", store.KeyOf(uint64(i)), "x"))
 	}
 	update(t, d, many)
+	for a := range uint64(2500) {
+		if a%100 == 0 {
+			update(t, d, store.Update{Owner: store.OwnerOf(store.AccountID(a)), Rows: []store.RowPut{put("wide", "k", fmt.Sprint(a))}})
+		}
+	}
+	var asked []store.AccountID
+	for a := range store.AccountID(3000) {
+		asked = append(asked, a)
+	}
+	n := 0
+	noError(t, d.RowsOf("wide", asked, "k", func(a store.AccountID, r store.Row) error {
+		if a != store.AccountID(n*100) || string(r.Value) != fmt.Sprint(n*100) || r.Owner != store.OwnerOf(a) || r.Key != "k" || r.Version == 0 {
+			t.Errorf("row %d is of %v: %+v", n, a, r)
+		}
+		n++
+		return nil
+	}))
+	if n != 25 {
+		t.Errorf("%d rows of 25", n)
+	}
+	stop := errors.New("stop")
+	if err := d.RowsOf("wide", asked, "k", func(store.AccountID, store.Row) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("fn's error is not returned: %v", err)
+	}
+	for _, key := range []string{"", "kk"} {
+		noError(t, d.RowsOf("wide", asked, key, func(store.AccountID, store.Row) error { return stop }))
+	}
 	rows, err := d.Rows("many", store.OwnerOf(7), "", "", 5000)
 	noError(t, err)
 	if len(rows) != 2500 || store.NumberOf(rows[2499].Key) != 2499 || rows[0].Owner.Number() != 7 {
