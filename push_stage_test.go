@@ -109,7 +109,8 @@ func (r *ringing) open(change func(*bridge.Config)) {
 	web, err := webpush.New(webpush.Config{Key: f.WebPushKey, Contact: "mailto:push@example.com", CA: r.sim.CA(), Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Now: r.now})
 	ok(err)
 	r.providers[graph.APNs], r.providers[graph.FCM], r.providers[graph.WebPush] = apple, google, web
-	cfg := bridge.Config{Store: r.store, Access: r.broker.Access(), Live: r.broker, Providers: r.providers, Lanes: r.lanes, Now: r.now}
+	cfg := bridge.Config{Store: r.store, Access: r.broker.Access(), Live: r.broker, Providers: r.providers, Lanes: r.lanes,
+		Followers: r.store, Now: r.now}
 	if change != nil {
 		change(&cfg)
 	}

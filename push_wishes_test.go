@@ -249,17 +249,7 @@ func TestHiddenPreviewInEveryByte(t *testing.T) {
 // Operators tell everybody something, once, in the user's language, and without a sound where it is quiet.
 func TestAnnouncements(t *testing.T) {
 	r := newRinging(t, nil, "alice", "bob")
-	lanes := make(map[graph.PushProvider]bulk.Lane)
-	for p := range r.providers {
-		lanes[p] = r.bridge.Lane(p)
-	}
-	rel := r.broker.Access().Relations()
-	b, err := bulk.New(bulk.Config{Store: r.store, Graph: rel, Lanes: lanes, Now: r.now,
-		Sources: map[string]bulk.Source{bridge.SourceAnnouncements: bridge.NewAnnouncements(r.store, rel, r.now)}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
+	b := r.bridge.Bulk()
 	r.does("bob", "quiet.set", `{"zone":"Asia/Seoul","from":"00:00","to":"24:00"}`)
 	var tokens []string
 	for _, user := range []string{"alice", "bob"} {

@@ -105,7 +105,7 @@ func NewAnnouncements(accounts store.Directory, g *graph.Graph, now func() time.
 	return &announcements{accounts, g, now}
 }
 
-// Page implements bulk.Source.
+// Page implements bulk.Pager.
 func (s *announcements) Page(_ context.Context, _ *bulk.Job, after store.AccountID, max int) ([]store.AccountID, error) {
 	list, err := s.accounts.Accounts(after, max)
 	if err != nil {

@@ -72,7 +72,7 @@ func TestAnnouncementPush(t *testing.T) {
 	if _, err := g.SetQuiet(t.Context(), ids["asleep"], graph.Quiet{Zone: "UTC", From: 22 * 60, To: 7 * 60}); err != nil {
 		t.Fatal(err)
 	}
-	if page, err := s.Page(t.Context(), j, ids["korean"], 2); err != nil || len(page) != 2 || page[0] != ids["german"] {
+	if page, err := s.(bulk.Pager).Page(t.Context(), j, ids["korean"], 2); err != nil || len(page) != 2 || page[0] != ids["german"] {
 		t.Errorf("page %v, %v", page, err)
 	}
 	r := &graph.Registration{Device: 9, Provider: graph.APNs, Token: "00"}

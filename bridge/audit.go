@@ -11,6 +11,9 @@ import (
 // auditSize is how many decisions are kept in memory: some 12 MB.
 const auditSize = 100_000
 
+// auditPosts is how many of posts are.
+const auditPosts = 20_000
+
 // audit keeps the newest decisions, each in place of the oldest. What a connected device acknowledged, and who has nothing
 // registered, is not among them: there are far more of those, and both can still be seen when somebody asks.
 type audit struct {

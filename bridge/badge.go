@@ -84,6 +84,15 @@ func (b *Bridge) noted(e *store.Entry) {
 	case r.Op.Kind != store.OpNone, r.Kind == store.KindSystem, r.Audience == store.AudienceSender:
 		return
 	}
+	switch e.Key.Kind {
+	case store.LogChannel, store.LogAds:
+		return
+	case store.LogThread:
+		u.touch(e.Key.A, r.Log, anew)
+		if !anew {
+			return
+		}
+	}
 	if e.Key.Kind == store.LogPair {
 		u.touch(e.Key.A, r.Log, anew)
 		u.touch(e.Key.B, r.Log, anew)
@@ -255,7 +264,7 @@ func (b *Bridge) conversations(a store.AccountID, c *unread) error {
 		}
 		for i := range refs {
 			after = refs[i].ID
-			if refs[i].Key.Kind == store.LogNotice || refs[i].Me.Role == store.RoleNone || c.logs[after] != nil {
+			if !badged(a, refs[i].Key) || refs[i].Me.Role == store.RoleNone || c.logs[after] != nil {
 				continue
 			}
 			mark, err := b.store.MarkOf(after, a)
@@ -272,11 +281,19 @@ func (b *Bridge) conversations(a store.AccountID, c *unread) error {
 	}
 }
 
-func (b *Bridge) unreadOf(a store.AccountID, log store.LogID, l *tally, now time.Time) (int, error) {
-	mute, err := b.graph.Mute(a, log)
-	if err != nil || mute != nil {
-		return 0, err
+// badged reports whether what is unread in a log counts for a user's badge: notices do not, nor posts of channels. What a
+// follower and a channel write to each other counts for the follower; a channel's publishers have all its threads.
+func badged(a store.AccountID, k store.Key) bool {
+	switch k.Kind {
+	case store.LogPair, store.LogRoom:
+		return true
+	case store.LogThread:
+		return k.A == a
 	}
+	return false
+}
+
+func (b *Bridge) unreadOf(a store.AccountID, log store.LogID, l *tally, now time.Time) (int, error) {
 	info, err := b.store.Info(log)
 	if store.CodeOf(err) == store.CodeNotFound {
 		return 0, nil
@@ -284,8 +301,16 @@ func (b *Bridge) unreadOf(a store.AccountID, log store.LogID, l *tally, now time
 	if err != nil {
 		return 0, err
 	}
+	if !badged(a, info.Key) {
+		*l = tally{counted: true}
+		return 0, nil
+	}
+	mute, err := b.muteOf(a, info)
+	if err != nil || mute != nil {
+		return 0, err
+	}
 	peer := info.Key.Peer(a)
-	if info.Key.Kind == store.LogNotice || info.Members.Role(a) == store.RoleNone {
+	if info.Members.Role(a) == store.RoleNone {
 		return 0, nil
 	}
 	if info.Key.Kind == store.LogPair && peer != a {

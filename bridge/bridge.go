@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/hwangso/hwangso/bridge/bulk"
 	"github.com/hwangso/hwangso/bridge/lane"
 	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/store"
@@ -49,6 +50,8 @@ type Bridge struct {
 	unreads badges
 	queue   *queue
 	crowd   *crowd
+	bulk    *bulk.Bulk
+	told    audit // of posts, apart so that a broadcast leaves what was decided about chat
 
 	read    atomic.Uint64 // the position up to which entries were read
 	rowsDue atomic.Int64
@@ -119,7 +122,7 @@ func start(cfg Config, of func(*Bridge) judge, lanes map[graph.PushProvider]carr
 	b := &Bridge{
 		cfg: cfg, store: cfg.Store, access: cfg.Access, graph: cfg.Access.Relations(), live: cfg.Live, log: cfg.Logger, now: cfg.Now,
 		lanes: lanes, limits: l, apart: max(1, cfg.Grace.Milliseconds()/4),
-		table: newTable(), hints: newHints(l.hints), caps: newCaps(cfg.PerMin), audit: audit{max: auditSize}, queue: newQueue(),
+		table: newTable(), hints: newHints(l.hints), caps: newCaps(cfg.PerMin), audit: audit{max: auditSize}, told: audit{max: auditPosts}, queue: newQueue(),
 		stirred: make(chan struct{}, 1), ready: make(chan struct{}),
 	}
 	b.crowd = newCrowd(b)
@@ -132,6 +135,9 @@ func start(cfg Config, of func(*Bridge) judge, lanes map[graph.PushProvider]carr
 	b.ledger, b.placed = newLedger(at), at
 	b.read.Store(uint64(at))
 	if b.metrics, err = newMetrics(b); err != nil {
+		return nil, err
+	}
+	if b.bulk, err = b.newBulk(); err != nil {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -153,6 +159,19 @@ func start(cfg Config, of func(*Bridge) judge, lanes map[graph.PushProvider]carr
 	return b, nil
 }
 
+// newBulk starts what sends to many over the lanes.
+func (b *Bridge) newBulk() (*bulk.Bulk, error) {
+	lanes := make(map[graph.PushProvider]bulk.Lane, len(b.lanes))
+	for name, l := range b.lanes {
+		lanes[name] = l
+	}
+	sources := map[string]bulk.Source{SourceAnnouncements: NewAnnouncements(b.store, b.graph, b.now)}
+	if b.cfg.Followers != nil {
+		sources[SourcePosts] = &posts{b, b.cfg.Followers}
+	}
+	return bulk.New(bulk.Config{Store: b.store, Graph: b.graph, Lanes: lanes, Sources: sources, Logger: b.log, Now: b.now})
+}
+
 // Close stops reading, waits for the pushes in flight and makes durable what became of them. What is in memory alone is
 // read from the journal again by the next bridge. It is safe twice, and reports the first error of a lane.
 func (b *Bridge) Close() error {
@@ -160,11 +179,12 @@ func (b *Bridge) Close() error {
 		b.closing.Store(true)
 		b.stop()
 		b.readers.Wait()
-		ended := make(chan error, len(b.lanes))
+		ended := make(chan error, len(b.lanes)+1)
+		go func() { ended <- b.bulk.Close() }()
 		for _, l := range b.lanes { // together: several providers that do not answer take no longer than one
 			go func() { ended <- l.Close() }()
 		}
-		for range b.lanes {
+		for range len(b.lanes) + 1 {
 			if err := <-ended; err != nil && b.err == nil {
 				b.err = err
 			}

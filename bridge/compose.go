@@ -93,11 +93,11 @@ func (b *Bridge) tell(p *push.Push, k key, st *state, v verdict, lang view.Lang,
 		say(n, lang, push.KeyDevice)
 		return nil
 	}
-	preview, err := b.graph.RoomPreview(k.account, k.log)
+	info, err := b.store.Info(k.log)
 	if err != nil {
 		return err
 	}
-	info, err := b.store.Info(k.log)
+	preview, err := b.previewOf(k.account, info)
 	if err != nil {
 		return err
 	}
@@ -134,6 +134,14 @@ func (b *Bridge) words(n *push.Note, t *talk, r *store.Record, lang view.Lang, p
 	if err != nil {
 		return err
 	}
+	if t.thread() && t.me != t.info.Key.A && preview != graph.PreviewFull {
+		if several {
+			say(n, lang, push.KeyAsks, count, who)
+		} else {
+			say(n, lang, push.KeyAsk, who)
+		}
+		return nil
+	}
 	room, named := "", false // a room without a title is told of by its members' names
 	if t.info.Key.Kind == store.LogRoom {
 		room = push.Cut(view.Clean([]byte(t.info.Title)), mostName)
@@ -143,7 +151,7 @@ func (b *Bridge) words(n *push.Note, t *talk, r *store.Record, lang view.Lang, p
 		switch {
 		case several && named:
 			say(n, lang, push.KeyCount, count, room)
-		case several && t.info.Key.Kind == store.LogPair:
+		case several && t.info.Key.Kind != store.LogRoom:
 			say(n, lang, push.KeyCount, count, who)
 		case several:
 			say(n, lang, push.KeyNews, count)
@@ -194,12 +202,17 @@ func (b *Bridge) topic(a store.AccountID, info store.LogInfo) (string, error) {
 			return "", nil
 		}
 		return "user/" + peer.Name, err
+	case store.LogThread:
+		return b.threadTopic(a, info)
 	}
 	return "", nil
 }
 
 // called is what the user knows somebody by: in an open room the nickname, whoever it is.
 func (b *Bridge) called(t *talk, who store.AccountID, lang view.Lang) (string, error) {
+	if t.thread() {
+		return b.threadName(t.info)
+	}
 	name := ""
 	if t.open {
 		m, err := b.graph.RoomMember(t.info.ID, who)

@@ -39,6 +39,7 @@ type Config struct {
 	Access    *hooks.Access
 	Live      Live
 	Providers map[graph.PushProvider]push.Provider // those that are set up; a device of another one is not woken
+	Followers store.Followers                      // nil: posts of channels ring nowhere
 
 	// Lanes are settings of the providers' lanes. Name, Provider, Logger, Registerer and Now are set here.
 	Lanes map[graph.PushProvider]lane.Config

@@ -117,6 +117,10 @@ func (b *Bridge) standing(f *facts, k key, info store.LogInfo, now time.Time) (e
 		f.member = info.Members.Role(k.account) != store.RoleNone
 		peer := info.Key.Peer(k.account)
 		f.requests = peer != k.account && info.Side(peer).Requests > 0
+	case store.LogThread:
+		if f.member, err = b.inThread(k.account, info); err != nil {
+			return err
+		}
 	default:
 		f.member = info.Members.Role(k.account) != store.RoleNone
 	}
@@ -127,7 +131,7 @@ func (b *Bridge) standing(f *facts, k key, info store.LogInfo, now time.Time) (e
 		}
 		f.boxed = row.Version != 0 && (row.Expires == 0 || row.Expires > now.UnixMilli())
 	}
-	mute, err := b.graph.Mute(k.account, k.log)
+	mute, err := b.muteOf(k.account, info)
 	if err != nil {
 		return err
 	}
@@ -195,7 +199,7 @@ func (b *Bridge) freshest(f *facts, t *talk, w wishes, fence store.Seq) error {
 		if f.fresh == nil {
 			f.fresh, f.always = r, m.always
 		}
-		if f.quiet.IsZero() || m.always || t.open {
+		if f.quiet.IsZero() || m.always || t.open || t.thread() {
 			return false, nil
 		}
 		rel, err := b.graph.Relation(t.me, r.Sender)
@@ -287,7 +291,9 @@ func (b *Bridge) talk(a store.AccountID, info store.LogInfo, now time.Time) (*ta
 
 // weigh says what is to be known of a record that the user sees.
 func (t *talk) weigh(r *store.Record) (m message, err error) {
-	m.own = r.Sender == t.me
+	if m.own = r.Sender == t.me; t.thread() && t.me != t.info.Key.A { // a publisher is told of questions, not of what its colleagues answer
+		m.own = r.Sender != t.info.Key.A
+	}
 	m.event = r.Op.Kind != store.OpNone || r.Change.Kind != store.ChangeNone || r.Kind == store.KindSystem
 	m.recalled = r.Recalled
 	m.expired = r.Expiry != 0 && r.Expiry <= t.now
@@ -296,6 +302,9 @@ func (t *talk) weigh(r *store.Record) (m message, err error) {
 	}
 	if r.Kind == store.KindNotice {
 		m.notice, m.always = true, view.NoticeOf(r).What == view.NoticeDevice
+		return m, nil
+	}
+	if t.thread() { // nobody in it knows who the other one is
 		return m, nil
 	}
 	if r.Sender != 0 {

@@ -141,6 +141,9 @@ func (b *Bridge) entry(ctx context.Context, e *store.Entry, seg *segment) bool {
 	default:
 		return true
 	}
+	if e.Key.Posts() {
+		return b.post(ctx, e)
+	}
 	w := walk{log: r.Log, key: e.Key, members: e.Members}
 	switch {
 	case r.Seq == 0, r.Audience == store.AudienceSender, r.Kind == store.KindSystem:
@@ -181,7 +184,7 @@ func (b *Bridge) walk(ctx context.Context, w *walk, seg *segment) bool {
 		return w.key.A == w.key.B || b.reach(ctx, w, w.key.B, seg)
 	case store.LogNotice:
 		return b.reach(ctx, w, w.key.A, seg)
-	case store.LogRoom:
+	case store.LogRoom, store.LogThread:
 		if w.members == nil {
 			return true
 		}

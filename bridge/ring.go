@@ -98,6 +98,11 @@ const (
 	ReasonRefused   Reason = "refused"   // the provider will not take it
 	ReasonSuspended Reason = "suspended" // the account is
 	ReasonDouble    Reason = "told"      // it was told before a restart already
+	ReasonLive      Reason = "live"      // a channel's post: the device was connected
+	ReasonSilent    Reason = "no_pushes" // a channel's post: the user has not asked for pushes
+	ReasonNotFor    Reason = "not_for"   // a channel's post: it is not for this follower
+	ReasonHush      Reason = "quiet"     // a channel's post: the user has quiet hours
+	ReasonPassed    Reason = "passed"    // a channel's post: nobody was told, or the device had nothing registered then
 
 	// Why it waits.
 	ReasonGrace  Reason = "connected"        // the device is connected and has some seconds to acknowledge
@@ -107,6 +112,8 @@ const (
 	ReasonCapped Reason = "capped"           // too many for this device within a minute: told in a summary
 	ReasonRetry  Reason = "retry"            // the provider did not take it; tried again
 	ReasonHeld   Reason = "held"             // the provider is not asked at the moment
+	ReasonNight  Reason = "night"            // advertising, and it is night where the user is
+	ReasonTurn   Reason = "turn"             // a channel's post: the follower's turn has not come
 
 	// Why it rings.
 	ReasonAway       Reason = "away"       // the device is not connected

@@ -18,6 +18,9 @@ func (b *Bridge) Why(ctx context.Context, a store.AccountID, log store.LogID, se
 	if a == 0 || log == 0 || seq == 0 {
 		return nil, store.Bad("why: a user, a conversation and a sequence are needed")
 	}
+	if info, err := b.store.Info(log); err == nil && info.Key.Posts() {
+		return b.whyPost(ctx, a, info, seq)
+	}
 	found := b.audit.about(a, func(n *remark) bool {
 		return n.log == 0 || n.log == log && n.from <= seq && (seq <= n.upto || n.until != 0)
 	})

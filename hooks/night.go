@@ -158,3 +158,8 @@ func (a *Access) night(me store.AccountID, now time.Time) (time.Time, error) {
 	hours := n.hours(zone)
 	return hours.Ends(now), nil
 }
+
+// NightEnds is when the night ends in which a user is at a moment for advertising; the zero time: it is none then.
+func (a *Access) NightEnds(me store.AccountID, at time.Time) (time.Time, error) {
+	return a.night(me, at)
+}

@@ -44,6 +44,7 @@ type Job struct {
 	Ended   int64           `json:"ended,omitempty"`
 
 	Root    string `json:"root,omitempty"`    // the identifier of the job that it tells the rest of, "": it is no such one
+	Of      string `json:"of,omitempty"`      // see Order
 	Begins  int64  `json:"begins,omitempty"`  // nothing is sent before
 	Bounded bool   `json:"bounded,omitempty"` // each part says for whom it is: Part.After to Part.Upto, and who is in Left
 	Lives   int64  `json:"lives,omitempty"`   // milliseconds; how long a job that tells the rest lives
@@ -100,14 +101,14 @@ type Order struct {
 	Source string
 	ID     string // 1 to 64 bytes
 	Data   any    // as JSON: for the Source
-	Root   string // the identifier of the job that this one belongs to, "" of none
 	Lives  time.Duration
 	Last   time.Time     // it ends then whatever it may live, and so do those that tell the rest of it; zero: no such end
 	Keep   time.Duration // its rows go so long after its end; 0: never
 
-	// Bounded: for each provider that is named here the job is for everybody up to this one, and with another provider for
-	// nobody. nil: for everybody.
-	Bounded map[graph.PushProvider]store.AccountID
+	// Of is the identifier of another job: this one is for the users to whom that one, and what told the rest of it, has
+	// come with each provider by the first page of this one, and with a provider that took none of its pushes for nobody.
+	// "": it is for everybody.
+	Of string
 }
 
 // maxID is the longest identifier of a job, in bytes.
@@ -135,28 +136,14 @@ func (b *Bulk) Begin(ctx context.Context, o Order) (p Progress, created bool, er
 	}
 	now := b.now()
 	j := Job{ID: o.ID, Source: o.Source, Data: raw, State: Running, Created: now.UnixMilli(), Ends: now.Add(o.Lives).UnixMilli(),
-		Root: o.Root, Bounded: o.Bounded != nil, Lives: o.Lives.Milliseconds(), Keep: o.Keep.Milliseconds()}
+		Of: o.Of, Bounded: o.Of != "", Lives: o.Lives.Milliseconds(), Keep: o.Keep.Milliseconds()}
 	if !o.Last.IsZero() {
 		j.Last = o.Last.UnixMilli()
 		j.Ends = min(j.Ends, j.Last)
 	}
-	if j.Bounded { // until it is known for whom
-		j.State = Paused
-	}
 	j, created, err = b.make(ctx, j)
 	if err != nil {
 		return p, false, err
-	}
-	if o.Bounded != nil && j.State == Paused && j.Ended == 0 {
-		for name, upto := range o.Bounded {
-			if err := b.putPart(ctx, &j, &Part{Provider: name, Upto: upto}); err != nil {
-				return p, false, err
-			}
-		}
-		if err := b.setState(ctx, j.Number, Running); err != nil {
-			return p, false, err
-		}
-		b.kick()
 	}
 	p, err = b.Progress(j.Number)
 	return p, created, err

@@ -38,6 +38,11 @@ func (w *worker) page(ctx context.Context, j *Job, part *Part) error {
 		}
 		return w.close(ctx, j, Expired)
 	}
+	if j.Of != "" && part.Upto == 0 {
+		if err := w.reached(j, part); err != nil {
+			return err
+		}
+	}
 	sifted := Sifted{After: part.After}
 	if len(part.Left) <= mostLeft {
 		var err error
@@ -82,6 +87,31 @@ func (w *worker) page(ctx context.Context, j *Job, part *Part) error {
 			}
 		}
 		w.held[j.Number] = at
+	}
+	return nil
+}
+
+// reached sets for whom a job is that goes after another one. Pages of the other one with this provider are this worker's, so
+// none of them is under way.
+func (w *worker) reached(j *Job, part *Part) error {
+	family, err := w.Family(j.Of)
+	if store.CodeOf(err) == store.CodeNotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	sent := 0
+	for _, p := range family {
+		for _, o := range p.Parts {
+			if o.Provider == w.provider {
+				sent += o.Sent
+				part.Upto = max(part.Upto, o.After)
+			}
+		}
+	}
+	if sent == 0 {
+		part.Upto = 0
 	}
 	return nil
 }

@@ -207,6 +207,11 @@ var sentences = map[bridge.Reason]string{
 	bridge.ReasonRefused:   "The provider will not take the push.",
 	bridge.ReasonSuspended: "The account is suspended.",
 	bridge.ReasonDouble:    "The device was told of it before the server was started again.",
+	bridge.ReasonLive:      "The device was connected: the posts of channels reach it there.",
+	bridge.ReasonSilent:    "The user has not asked for pushes of this channel.",
+	bridge.ReasonNotFor:    "The post is not for this user: of another audience, without its consent, or more advertising than it gets in a day.",
+	bridge.ReasonHush:      "The user has quiet hours, in which the posts of channels do not ring, and neither afterwards.",
+	bridge.ReasonPassed:    "The post had no pushes, or the user could not be told when its turn came.",
 
 	bridge.ReasonGrace:  "The device is connected and has some seconds to acknowledge it.",
 	bridge.ReasonActive: "The user is at another device: it waits a moment for a sign that it was read there.",
@@ -215,6 +220,8 @@ var sentences = map[bridge.Reason]string{
 	bridge.ReasonCapped: "The device got too many pushes within a minute: it is told in a summary.",
 	bridge.ReasonRetry:  "The provider did not take it: it is tried again.",
 	bridge.ReasonHeld:   "The provider is not asked at the moment: see hwangso push status.",
+	bridge.ReasonNight:  "It is advertising, and night where the user is: it is told in the morning.",
+	bridge.ReasonTurn:   "The followers are told one after the other, and the turn has not come, or the post is paused.",
 
 	bridge.ReasonAway:       "The device was not connected.",
 	bridge.ReasonSilence:    "The device was connected, and did not acknowledge it in time.",

@@ -135,32 +135,24 @@ func (srv *server) openPushes() (err error) {
 		return nil
 	}
 	p := &pushes{providers: make(map[graph.PushProvider]push.Provider)}
-	srv.pushes = p // so that what was opened is closed after an error
-	if set.stored {
-		return srv.openBulk(p)
+	srv.pushes = p  // so that what was opened is closed after an error
+	if set.stored { // jobs can be made and looked at
+		rel := srv.broker.Access().Relations()
+		p.bulk, err = bulk.New(bulk.Config{Store: srv.store, Graph: rel, Logger: srv.log,
+			Sources: map[string]bulk.Source{bridge.SourceAnnouncements: bridge.NewAnnouncements(srv.store, rel, nil)}})
+		return err
 	}
 	if err := srv.openProviders(p); err != nil {
 		return err
 	}
 	cfg := set.times
-	cfg.Store, cfg.Access, cfg.Live, cfg.Providers = srv.store, srv.broker.Access(), srv.broker, p.providers
+	cfg.Store, cfg.Access, cfg.Live, cfg.Providers, cfg.Followers = srv.store, srv.broker.Access(), srv.broker, p.providers, srv.store
 	cfg.Logger, cfg.Registerer = srv.log, srv.reg
 	if p.bridge, err = bridge.New(cfg); err != nil {
 		return err
 	}
-	return srv.openBulk(p)
-}
-
-// openBulk starts what sends to many, over the lanes that there are. Without any, jobs can be made and looked at.
-func (srv *server) openBulk(p *pushes) (err error) {
-	lanes := make(map[graph.PushProvider]bulk.Lane, len(p.providers))
-	for name := range p.providers {
-		lanes[name] = p.bridge.Lane(name)
-	}
-	rel := srv.broker.Access().Relations()
-	p.bulk, err = bulk.New(bulk.Config{Store: srv.store, Graph: rel, Lanes: lanes, Logger: srv.log,
-		Sources: map[string]bulk.Source{bridge.SourceAnnouncements: bridge.NewAnnouncements(srv.store, rel, nil)}})
-	return err
+	p.bulk = p.bridge.Bulk()
+	return nil
 }
 
 func (srv *server) openProviders(p *pushes) error {

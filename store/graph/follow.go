@@ -74,7 +74,7 @@ func (g *Graph) PostsRing(a store.AccountID, channel store.LogID) (bool, error) 
 func (g *Graph) PostsRingFor(accounts []store.AccountID, channel store.LogID) ([]store.AccountID, error) {
 	rings := make(map[store.AccountID]bool)
 	var unsaid []store.AccountID // who leave it to their settings
-	err := g.store.RowsOf(tableFollow, accounts, store.KeyOf(channel), func(a store.AccountID, r store.Row) error {
+	err := g.store.RowsOf(TableFollow, accounts, store.KeyOf(channel), func(a store.AccountID, r store.Row) error {
 		var f Follow
 		switch err := json.Unmarshal(r.Value, &f); {
 		case err != nil || !f.Follows() || f.Blocked != 0:
