@@ -20,6 +20,9 @@ func ThreadKey(follower AccountID, channel string) Key {
 // OfChannel reports whether the log belongs to a channel: its name is Key.Name.
 func (k Key) OfChannel() bool { return k.Kind == LogChannel || k.Kind == LogAds || k.Kind == LogThread }
 
+// Sided reports whether the log has two sides: see LogInfo.Sides.
+func (k Key) Sided() bool { return k.Kind == LogPair || k.Kind == LogThread }
+
 // Posts reports whether the log holds posts, which go to followers.
 func (k Key) Posts() bool { return k.Kind == LogChannel || k.Kind == LogAds }
 

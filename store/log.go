@@ -54,10 +54,12 @@ type LogInfo struct {
 	First    Seq   // the oldest sequence still kept; 1 before retention removed anything
 	HeadTime int64 // Unix milliseconds of the newest record, of the creation when empty
 	Members  *Membership
-	Sides    [2]Side // LogPair: of Key.A and of Key.B (of notes the first alone); zero for other kinds
+	// Sides: LogPair: of Key.A and of Key.B (of notes the first alone). LogThread: of the follower and of the channel. Zero
+	// for other kinds.
+	Sides [2]Side
 }
 
-// Side is what one user of a pair may know of it, and has said in it. It is a projection of the records like the
+// Side is what one user of a pair, or the follower or the channel of a thread, may know of it, and has said in it. It is a projection of the records like the
 // membership.
 type Side struct {
 	// Head is the newest record this user may know of: one that everybody sees, or its own; a request of the other one
@@ -78,9 +80,14 @@ type Side struct {
 // their sender sees no difference.
 const MaxRequests = 3
 
-// Side is the side of one of the two users of a pair, zero for anybody else.
+// Side is the side of one of the two users of a pair, zero for anybody else; in a thread of the follower, or for anybody
+// else the channel's.
 func (i *LogInfo) Side(a AccountID) Side {
 	switch {
+	case i.Key.Kind == LogThread && a == i.Key.A:
+		return i.Sides[0]
+	case i.Key.Kind == LogThread:
+		return i.Sides[1]
 	case i.Key.Kind != LogPair:
 	case a == i.Key.A:
 		return i.Sides[0]
@@ -165,8 +172,8 @@ type Log interface {
 	// decided under an older Version and has nothing left to do, because somebody else was faster, is ErrConflict. An
 	// operation on a sequence that does not exist yet is CodeBad.
 	//
-	// ChangeOpen, ChangeAccept and ChangeDecline are for the two users of a pair; anything else is CodeBad. One that has
-	// nothing to do is resolved without a record. Before a ChangeAccept is appended the cursors of the accepter's devices
+	// ChangeOpen, ChangeAccept and ChangeDecline are for the two users of a pair, ChangeOpen and ChangeClose for everybody in
+	// a thread; anything else is CodeBad. One that has nothing to do is resolved without a record. Before a ChangeAccept is appended the cursors of the accepter's devices
 	// go back to before the first accepted record (Sessions.Rewind), so that every device gets what becomes visible.
 	Append(d Draft) *Pending
 

@@ -160,7 +160,7 @@ func (ms *Membership) Visible(viewer AccountID, r *Record) bool {
 
 // Apply returns the membership after a change that takes effect at the record with sequence seq (for changes without
 // a number: the head), leaving the receiver as it was. Joining shows records from seq on, or from Change.From if that is
-// set; leaving and being removed show everything up to seq, the farewell included. Opening shows what comes after seq;
+// set; leaving and being removed show everything up to seq, the farewell included, and so does closing. Opening shows what comes after seq;
 // accepting shows everything from From on, to a user who was no member or came later, and the accepted requests to any. A change that
 // has nothing to do (joining twice, leaving without being in, an empty range) changes nothing but the version.
 func (ms *Membership) Apply(c Change, seq Seq, now int64) *Membership {
@@ -192,12 +192,14 @@ func (ms *Membership) Apply(c Change, seq Seq, now int64) *Membership {
 			m.Spans = joined(m.Spans[:n-1], m.Spans[n-1].From, c.From)
 		}
 		m.Accepted = addSpan(m.Accepted, Span{c.From, c.To})
-	case ChangeLeave, ChangeRemove:
+	case ChangeLeave, ChangeRemove, ChangeClose:
 		if found && next.Members[i].Role != RoleNone {
 			m := &next.Members[i]
 			m.Role = RoleNone
 			m.Spans = append([]Span(nil), m.Spans...)
-			if n := len(m.Spans); n > 0 {
+			if n := len(m.Spans); n > 0 && m.Spans[n-1].From > seq { // nothing came since it was opened
+				m.Spans = m.Spans[:n-1]
+			} else if n > 0 {
 				m.Spans[n-1].To = seq
 			}
 		}

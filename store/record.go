@@ -102,8 +102,9 @@ type Op struct {
 // ChangeKind is what a Change does to a log.
 type ChangeKind uint8
 
-// The changes. Those from ChangeHide on are private to one member and carry no sequence. The last three are for pairs,
-// whose two users are members only once something exists for them.
+// The changes. Those from ChangeHide on are private to one member and carry no sequence. ChangeOpen to ChangeDecline are for
+// pairs, whose two users are members only once something exists for them. ChangeOpen and ChangeClose are for threads, whose
+// members come and go without the others seeing it.
 const (
 	ChangeNone    ChangeKind = iota
 	ChangeJoin               // Account becomes a member with Role (or comes back), and sees records from From on (0: from this one)
@@ -116,6 +117,7 @@ const (
 	ChangeOpen               // Account becomes a member that sees what comes from now on
 	ChangeAccept             // Account accepts the other's requests in [From, To]: it becomes a member from From on, and sees them
 	ChangeDecline            // Account declines the other's requests in [From, To]: they stay with their sender
+	ChangeClose              // Account is no member any more, and sees nothing that comes from now on
 )
 
 // Change is a change to a log's membership or state, carried by the record that makes it. Tables of members are the

@@ -92,7 +92,7 @@ func (l *logs) validDraft(d *store.Draft) error {
 			return store.Bad("not a range of messages")
 		}
 		fallthrough
-	case store.ChangeOpen, store.ChangeAccept, store.ChangeDecline:
+	case store.ChangeOpen, store.ChangeAccept, store.ChangeDecline, store.ChangeClose:
 		if c.To != 0 && c.From > c.To {
 			return store.Bad("not a range of messages")
 		}
@@ -103,7 +103,7 @@ func (l *logs) validDraft(d *store.Draft) error {
 		}
 		fallthrough
 	default:
-		if c.Account == 0 || c.Kind > store.ChangeDecline {
+		if c.Account == 0 || c.Kind > store.ChangeClose {
 			return store.Bad("not a change of a member")
 		}
 	}

@@ -243,7 +243,7 @@ func (c *checker) record(r *record, pos journal.Position) {
 	if log.stated && r.change.kind != store.ChangeNone && r.change.kind != store.ChangeTitle {
 		log.members = log.members.Apply(r.change.store(), log.head, r.time)
 	}
-	if log.key.Kind == store.LogPair {
+	if log.key.Sided() {
 		log.sides.apply(log.key, r.placed(), log.members)
 	}
 }

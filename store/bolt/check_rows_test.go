@@ -47,6 +47,7 @@ func TestCheckRows(t *testing.T) {
 			d.PutAnswer(ctx, a.ID, dev, "s", store.Answer{}),
 			s.SaveSession(ctx, sess),
 			d.Update(ctx, store.Update{Owner: store.OwnerOf(a.ID), Rows: []store.RowPut{{Table: "user.push", Value: []byte("{}")}}}),
+			d.Update(ctx, store.Update{Owner: store.OwnerOf(a.ID), Follows: []store.FollowPut{{Channel: 5, On: true}}}),
 			d.Update(ctx, store.Update{Owner: "hash", Rows: []store.RowPut{{Table: "service.pushtoken", Value: []byte("{}")}}}),
 		} {
 			if err != nil {
@@ -94,6 +95,9 @@ func TestCheckRows(t *testing.T) {
 		{d.file, dirRows, first(dirRows), []byte{9}, "a row of user.push"},
 		{d.file, dirRows, key([]byte("\x09user.push\x08\x00\x00\x00\x00\x00\x00\x00\x63")), appendTableRow(nil, 1, 0, []byte("{}")), "user.push of a99, who does not exist"},
 		{d.file, dirRows, key([]byte{200}), []byte{1}, "a row's key"},
+		{d.file, dirFollows, first(dirFollows), nil, "which is not in follows"},
+		{d.file, dirFollowers, first(dirFollowers), nil, "which is not in followers"},
+		{d.file, dirFollowers, key([]byte("x")), []byte{}, "followers has"},
 		{d.file, dirAnswers, first(dirAnswers), nil, "answer-order has"},
 		{d.file, dirAnswerOrder, first(dirAnswerOrder), nil, "is not in order"},
 		{d.file, dirAnswerTimes, first(dirAnswerTimes), nil, "is not in order"},

@@ -54,7 +54,7 @@ func decodeFullState(b []byte) (fullState, bool) {
 	s.headTime = int64(d.uvarint())
 	s.members = d.members()
 	s.marks = d.marks()
-	if s.key.Kind == store.LogPair && !d.done() {
+	if s.key.Sided() && !d.done() {
 		s.sides, s.sided = d.sides(s.key), true
 	}
 	return s, d.done()

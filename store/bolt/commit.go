@@ -278,7 +278,7 @@ func (l *logs) placeMessage(it *item, p *provisional) error {
 	p.head++
 	it.seq = p.head
 	setPlace(it.buf, it.seq, it.time)
-	if key := it.st.key; key.Kind == store.LogPair { // fixed since the log was created
+	if key := it.st.key; key.Sided() { // fixed since the log was created
 		if mine, _ := p.sides.of(key, it.sender); it.audience == store.AudienceRequest && it.op.Kind == store.OpNone && mine != nil && mine.full() {
 			it.audience, it.rec.Audience = store.AudienceSender, store.AudienceSender
 			setAudience(it.buf, it.audience)
@@ -292,14 +292,15 @@ func (l *logs) placeMessage(it *item, p *provisional) error {
 func placePrivate(it *item, p *provisional) error {
 	c, key := &it.change, it.st.key
 	switch c.Kind {
-	case store.ChangeOpen, store.ChangeAccept, store.ChangeDecline:
+	case store.ChangeOpen, store.ChangeAccept, store.ChangeDecline, store.ChangeClose:
 		mine, other := p.sides.of(key, c.Account)
-		if mine == nil {
-			return store.Bad("only the two users of a conversation open, accept or decline it")
+		opens, closes := c.Kind == store.ChangeOpen, c.Kind == store.ChangeClose
+		if mine == nil || closes && key.Kind != store.LogThread || !opens && !closes && key.Kind != store.LogPair {
+			return store.Bad("only the two users of a conversation open, accept or decline it, and only threads are closed")
 		}
 		active := p.members.Role(c.Account) != store.RoleNone
-		if c.Kind == store.ChangeOpen {
-			if it.drop = active; active {
+		if opens || closes {
+			if it.drop = active == opens; it.drop {
 				return nil
 			}
 			break
@@ -322,7 +323,7 @@ func placePrivate(it *item, p *provisional) error {
 	}
 	p.members = p.members.Apply(*c, p.head, it.time)
 	it.members = p.members
-	if key.Kind == store.LogPair {
+	if key.Sided() {
 		p.sides.apply(key, &it.placed, p.members)
 	}
 	setPlace(it.buf, 0, it.time)

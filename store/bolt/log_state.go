@@ -37,7 +37,7 @@ type logState struct {
 	headTime int64
 	members  *store.Membership
 	marks    []mark // ascending by account
-	sides    sides  // of a pair
+	sides    sides  // of a pair or thread
 
 	// tail holds the positions of tailAfter+1 to head: what is not in a complete block of the index yet.
 	tailAfter store.Seq
@@ -142,7 +142,7 @@ func (st *logState) apply(p *placed, pos journal.Position) {
 	case typeMark:
 		st.applyMark(p.sender, p.seq)
 	}
-	if st.key.Kind == store.LogPair {
+	if st.key.Sided() {
 		st.sides.apply(st.key, p, st.members)
 	}
 	st.applied = pos + 1

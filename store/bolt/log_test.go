@@ -34,6 +34,40 @@ func TestLogCold(t *testing.T) {
 	storetest.Log(t, opener(Config{CacheBytes: -1, CheckpointRecords: 30, SegmentBytes: 32 << 10}))
 }
 
+func TestFollowers(t *testing.T) {
+	storetest.Followers(t, func(t testing.TB, dir string) storetest.FollowersStore {
+		return testStore(t, Config{Dir: dir}, 0)
+	})
+}
+
+// A check of the files finds nothing in a thread whose members came and went.
+func TestCheckThread(t *testing.T) {
+	dir := t.TempDir()
+	s := testStore(t, Config{Dir: dir}, 3)
+	info, _, err := s.Open(t.Context(), store.ThreadKey(1, "cafe"), store.Creation{Members: []store.Member{
+		{Account: 1, Role: store.RoleMember}, {Account: 2, Role: store.RoleMember}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []store.Draft{
+		{Sender: 1, Text: []byte("one")}, {Change: store.Change{Kind: store.ChangeClose, Account: 1}}, {Sender: 2, Text: []byte("two")},
+		{Change: store.Change{Kind: store.ChangeOpen, Account: 3}}, {Sender: 3, Text: []byte("three")},
+	} {
+		d.Log = info.ID
+		if _, err := s.Append(d).Result(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, rebuild := range []bool{false, true, false} {
+		if _, err := Check(t.Context(), dir, CheckOptions{Rebuild: rebuild, Finding: func(line string) { t.Error(line) }}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // With next to no log kept in memory every use loads it from the index.
 func TestLogEvicted(t *testing.T) {
 	open := opener(Config{CacheBytes: -1, CheckpointRecords: 100, SegmentBytes: 32 << 10})

@@ -6,8 +6,8 @@ import (
 	"github.com/hwangso/hwangso/store"
 )
 
-// sides are the two users of a pair, in the order of its key; of notes the first alone. Nothing in it is allocated: it
-// is copied with the log.
+// sides are the two users of a pair, in the order of its key; of notes the first alone; of a thread the follower and the
+// channel, for which all its publishers speak. Nothing in it is allocated: it is copied with the log.
 type sides [2]side
 
 // side is a store.Side with the requests that wait.
@@ -40,8 +40,10 @@ func (s *sides) public() (out [2]store.Side) {
 // of returns a user's side and the other's, nil for who is not of the pair; of notes both are the same.
 func (s *sides) of(k store.Key, a store.AccountID) (mine, other *side) {
 	switch {
-	case k.Kind != store.LogPair || a == 0:
+	case !k.Sided() || a == 0:
 		return nil, nil
+	case k.Kind == store.LogThread && a != k.A:
+		return &s[1], &s[0]
 	case k.A == k.B && a == k.A:
 		return &s[0], &s[0]
 	case a == k.A:
@@ -52,7 +54,7 @@ func (s *sides) of(k store.Key, a store.AccountID) (mine, other *side) {
 	return nil, nil
 }
 
-// apply moves the sides past a record of a pair; members are those after it.
+// apply moves the sides past a record of a log that has sides; members are those after it.
 func (s *sides) apply(k store.Key, p *placed, members *store.Membership) {
 	switch p.typ {
 	case typeMessage:
@@ -78,7 +80,7 @@ func (s *sides) applyMessage(k store.Key, p *placed, members *store.Membership) 
 		if p.audience != store.AudienceBoth && a != p.sender || i > 0 && k.A == k.B {
 			continue
 		}
-		if members.Find(a).Sees(p.seq) {
+		if members.Find(a).Sees(p.seq) || i > 0 && k.Kind == store.LogThread {
 			s[i].head, s[i].headTime = p.seq, p.time
 		}
 	}
@@ -153,7 +155,7 @@ func (s *side) resolve(c *store.Change, head store.Seq) (waits bool) {
 func (s *side) full() bool { return s.requests >= len(s.waiting) }
 
 func appendSides(b []byte, k store.Key, s *sides) []byte {
-	if k.Kind != store.LogPair {
+	if !k.Sided() {
 		return b
 	}
 	for i := range s {
@@ -175,7 +177,7 @@ func appendAsked(b []byte, a asked) []byte {
 }
 
 func (d *decoder) sides(k store.Key) (s sides) {
-	if k.Kind != store.LogPair {
+	if !k.Sided() {
 		return s
 	}
 	for i := range s {

@@ -38,6 +38,7 @@ func Log(t *testing.T, open OpenStore) {
 		{"a request in an old conversation", testRequestInOldConversation},
 		{"a pair is opened", testOpenPair},
 		{"requests at once", testRequestsAtOnce},
+		{"a thread is opened and closed", testThread},
 		{"accepting rewinds cursors", testAcceptRewinds},
 		{"logs of a user", testLogsOf},
 		{"logs of a kind", testLogs},
