@@ -176,6 +176,7 @@ func (s *Session) load() error {
 	s.mu.Lock()
 	row, filters := s.row, len(s.parsed)
 	marks := hooks.AnyCould(s.parsed, hooks.Room, hooks.Read) || hooks.AnyCould(s.parsed, hooks.User, hooks.Read)
+	progress, posts := hooks.AnyCould(s.parsed, hooks.Channel, hooks.Progress), s.mayFollow(s.parsed)
 	s.mu.Unlock()
 	_, since := s.b.store.Bounds()
 	var after store.LogID
@@ -194,13 +195,18 @@ func (s *Session) load() error {
 		for i := range refs {
 			s.loadLog(&refs[i], row.Cursors[refs[i].ID], row.Inflight, uint64(until), marks)
 		}
+		if progress {
+			s.recallProgress(refs)
+		}
 		ended := s.ended
 		s.mu.Unlock()
 		if ended {
 			return nil
 		}
 	}
-	s.mu.Lock()
+	if err := s.loadPosts(row, posts); err != nil {
+		return err
+	}
 	defer s.mu.Unlock()
 	if s.ended {
 		return nil
@@ -217,6 +223,30 @@ func (s *Session) load() error {
 	}
 	if len(s.feeds) > 0 {
 		s.mark()
+	}
+	return nil
+}
+
+// loadPosts looks at the channels that the user follows, and then at those that have changed meanwhile. It locks mu, so
+// that none changes before the session counts as loaded.
+func (s *Session) loadPosts(row *store.Session, all bool) error {
+	_, until := s.b.store.Bounds()
+	from := func(log store.LogID) store.Seq { return row.Cursors[log].Acked }
+	look := func(channel store.LogID) error { return s.lookAt(channel, from, row.Inflight, uint64(until)) }
+	if all {
+		if err := s.followed(look); err != nil {
+			return err
+		}
+	}
+	for s.mu.Lock(); s.follows != nil && len(s.follows.late) > 0; s.mu.Lock() {
+		late := s.follows.late
+		s.follows.late = nil
+		s.mu.Unlock()
+		for _, channel := range late {
+			if err := look(channel); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -238,10 +268,10 @@ func (s *Session) enterCrowds(refs []store.LogRef) {
 // loadLog makes a feed for a log with something to send. The caller holds mu.
 func (s *Session) loadLog(ref *store.LogRef, cur store.Cursor, inflight []store.Inflight, until uint64, marks bool) {
 	t, ok := s.b.logTopic(ref.Key, s.id.Account)
-	if !ok {
+	if !ok || ref.Key.Posts() && ref.Me.Role == store.RoleNone { // who published there once is a follower or nothing
 		return
 	}
-	if marks && s.id.admits(t) && knownHead(&ref.LogInfo, s.id.Account) > 0 && ref.Me.Role != store.RoleNone {
+	if marks && !ref.Key.OfChannel() && s.id.admits(t) && knownHead(&ref.LogInfo, s.id.Account) > 0 && ref.Me.Role != store.RoleNone {
 		s.news().marks(ref.ID, t)
 	}
 	head := visibleHead(&ref.Me, ref.Head)
@@ -358,6 +388,7 @@ func (s *Session) Detach(orderly bool) {
 		b.presence.left(s.id.Account, b.now()) // before it is gone, so that in between nobody takes the user for away
 	}
 	b.registry.remove(s)
+	s.delistAll()
 	b.registry.end(deviceKey{s.id.Account, s.id.Device}, s)
 	b.metrics.detached.Inc()
 	if e := b.cfg.Events.Detached; e != nil {

@@ -63,6 +63,7 @@ type Config struct {
 	MaxFilters int           // filters of a device; 50
 	MaxGuests  int           // connections of a user that are no device; 20
 	MaxExpiry  time.Duration // of a session after its connection; 30 days
+	Unpaced    bool          // a post wakes all connected followers of its channel at once, for measurements beside the bulk lane
 	Grace      time.Duration // a user counts as online so long after its last connection; 10 s
 
 	Logger     *slog.Logger          // nil: discard
@@ -87,22 +88,28 @@ func (c Config) Validate() error {
 
 // Broker is the running server behind the connections: it lets messages in, and serves sessions from the logs.
 type Broker struct {
-	cfg      Config
-	store    store.Store
-	access   *hooks.Access
-	log      *slog.Logger
-	metrics  *metrics
-	limits   *limit.Limiter
-	now      func() time.Time
-	begun    time.Time // by now
-	registry *registry
-	followed atomic.Uint64 // the journal position up to which sessions have been told
-	rewinds  rewinds
-	typists  typists
-	presence *presence
-	bulk     bulkLane
-	dirty    dirtyList
-	workers  workers
+	cfg        Config
+	store      store.Store
+	access     *hooks.Access
+	log        *slog.Logger
+	metrics    *metrics
+	limits     *limit.Limiter
+	now        func() time.Time
+	begun      time.Time // by now
+	registry   *registry
+	followed   atomic.Uint64 // the journal position up to which sessions have been told
+	rewinds    rewinds
+	typists    typists
+	presence   *presence
+	bulk       bulkLane
+	pace       pace
+	herald     herald
+	audiences  audiences
+	parks      parks
+	progresses progresses
+	follower   func(me store.AccountID, log store.LogInfo) (follower, error) // access.Follower, but for tests
+	dirty      dirtyList
+	workers    workers
 
 	life     context.Context // ends with Close
 	end      context.CancelFunc
@@ -145,6 +152,8 @@ func New(cfg Config) (*Broker, error) {
 	b := &Broker{cfg: cfg, store: cfg.Store, access: cfg.Access, log: cfg.Logger, now: cfg.Now, limits: cfg.Limits, registry: newRegistry(), presence: newPresence(cfg.Grace)}
 	b.begun = b.now()
 	b.rewinds.kick = make(chan struct{}, 1)
+	b.herald.kick = make(chan struct{}, 1)
+	b.follower = func(me store.AccountID, log store.LogInfo) (follower, error) { return b.access.Follower(me, log) }
 	b.metrics = newMetrics(cfg.Registerer, b)
 	b.life, b.end = context.WithCancel(context.Background())
 	_, end := b.store.Bounds() // before the first session: what comes later is told
@@ -153,6 +162,7 @@ func New(cfg Config) (*Broker, error) {
 	b.wg.Go(func() { b.housekeep(b.life) })
 	b.wg.Go(func() { b.tellPresence(b.life) })
 	b.wg.Go(func() { b.rewind(b.life) })
+	b.wg.Go(func() { b.proclaim(b.life) })
 	return b, nil
 }
 
@@ -174,7 +184,7 @@ func (b *Broker) Limits() *limit.Limiter { return b.limits }
 // Access is the rules in force.
 func (b *Broker) Access() *hooks.Access { return b.access }
 
-// housekeep saves cursors every second; every minute it ends expired sessions, removes expired rows and forgets idle
+// housekeep saves cursors and wakes what was parked every second; every minute it ends expired sessions, removes expired rows and forgets idle
 // limits.
 func (b *Broker) housekeep(ctx context.Context) {
 	save := time.NewTicker(time.Second)
@@ -190,6 +200,7 @@ func (b *Broker) housekeep(ctx context.Context) {
 				s.saveCursors()
 			}
 			b.workers.sweep(time.Now())
+			b.wakeParked(b.now())
 		case <-expire.C:
 			b.limits.Sweep()
 			for {

@@ -156,11 +156,12 @@ type client struct {
 	present bool
 	acks    bool
 
-	mu     sync.Mutex
-	got    []Item
-	news   chan struct{}
-	closed error
-	block  chan struct{} // Write waits for it
+	mu      sync.Mutex
+	got     []Item
+	news    chan struct{}
+	closed  error
+	block   chan struct{} // Write waits for it
+	onWrite func([]Item)
 
 	overdue atomic.Bool
 	acking  sync.WaitGroup
@@ -198,6 +199,9 @@ func (c *client) Write(items []Item) error {
 	defer c.mu.Unlock()
 	if c.closed != nil {
 		return c.closed
+	}
+	if c.onWrite != nil {
+		c.onWrite(items)
 	}
 	for _, it := range items {
 		it.Payload = append([]byte(nil), it.Payload...)

@@ -12,6 +12,7 @@ import (
 // Memo and go with it from the tail cache.
 type encodings struct {
 	json, cbor atomic.Pointer[view.Shared]
+	posts      atomic.Pointer[[]postAs] // of a channel's post
 }
 
 // linkEncodings are those of a link, by the receiver's system.
@@ -54,6 +55,9 @@ func (b *Broker) shared(r *store.Record, cbor bool, system view.System) view.Sha
 	var s view.Shared
 	env := b.EnvOf(r.Log)
 	env.System = system
+	if r.Sender == theChannel {
+		env.Names = nil
+	}
 	if cbor {
 		s = view.CBOR(r, env)
 	} else {
@@ -110,13 +114,21 @@ func (s *Session) encode(dst []byte, f *feed, rt *route, r *store.Record, page *
 	}
 	switch v {
 	case hooks.Text:
-		return view.TextOn(dst, r, s.lang, s.b.NamesOf(r.Log), page.links[r.Seq])
+		return view.TextOn(dst, r, s.lang, s.names(f, r), page.links[r.Seq])
 	case hooks.Line:
-		return view.Line(dst, r, s.lang, s.b.NamesOf(r.Log), view.Own{Viewer: s.id.Account, System: page.links[r.Seq]})
+		return view.Line(dst, r, s.lang, s.names(f, r), view.Own{Viewer: s.id.Account, System: page.links[r.Seq]})
 	case hooks.CBOR:
 		return s.b.shared(r, true, page.links[r.Seq]).Append(dst, s.receiver(r, page))
 	}
 	return s.b.shared(r, false, page.links[r.Seq]).Append(dst, s.receiver(r, page))
+}
+
+// names are how accounts are called in what this session gets of a record.
+func (s *Session) names(f *feed, r *store.Record) view.Names {
+	if r.Sender == theChannel {
+		return channelName(f.topic.Name)
+	}
+	return s.b.NamesOf(r.Log)
 }
 
 // pageContext is what the records of one page need beside themselves; it is gathered without the session's lock.
@@ -130,12 +142,23 @@ type pageContext struct {
 
 // gather asks for it, for a page read after f.next. The caller does not hold mu. mine tells that the device's own messages
 // are withheld from it.
-func (s *Session) gather(log store.LogID, v hooks.View, base store.Seq, fresh, mine bool) (c pageContext) {
+func (s *Session) gather(p *reading, t hooks.Topic, log store.LogID, v hooks.View, base store.Seq, fresh, mine bool) (c pageContext) {
 	c.base = base
+	if p.follower != nil {
+		if fresh && v != hooks.Text && v != hooks.Line {
+			c.base = s.lastPost(p, log, base)
+		}
+		c.base = max(c.base, p.before)
+		return c
+	}
 	if v == hooks.Text || v == hooks.Line {
 		return c
 	}
-	if info, err := s.b.store.Info(log); err == nil {
+	info, err := s.b.store.Info(log)
+	if err != nil {
+		return c
+	}
+	if t.Place != hooks.Channel && t.Place != hooks.Thread { // what a channel and its followers have read they do not tell each other
 		if marks, err := s.b.MarksFor(s.id.Account, &info); err == nil {
 			c.marks, c.known = marks, true
 		}
@@ -171,6 +194,9 @@ func (s *Session) receiver(r *store.Record, page *pageContext) view.Own {
 	return o
 }
 
+// lookBack is how many records are looked at for what was delivered last.
+const lookBack = 32
+
 // lastDelivered looks back from a sequence, which it includes, for the newest one that the device gets, when the feed is
 // new and does not know: what is withheld between that one and the next delivery rides on the delivery.
 func (s *Session) lastDelivered(log store.LogID, seq store.Seq, mine bool) store.Seq {
@@ -189,8 +215,7 @@ func (s *Session) lastDelivered(log store.LogID, seq store.Seq, mine bool) store
 	if seq < first {
 		return first - 1
 	}
-	const look = 32
-	for n := 0; n < look && seq >= first; n++ {
+	for n := 0; n < lookBack && seq >= first; n++ {
 		page, err := s.b.store.Read(store.Query{Log: log, Viewer: s.id.Account, After: seq - 1, Upto: seq, Max: 1, Withhold: withhold})
 		if err != nil {
 			return seq

@@ -13,10 +13,11 @@ import (
 // ephemera are the things that go to a connected device at once or never: typing, the newest read marks and presence,
 // answers to requests, hints. They are bounded, and written with QoS 0. Guarded by Session.mu.
 type ephemera struct {
-	typing   []string   // topics, each once; the oldest goes when there are more than 64
-	standing []standing // logs whose marks are to be told, each once
-	seen     seen       // friends whose presence is to be told
-	answers  []Item     // at most 256: control requests under way are bounded, too
+	typing   []string      // topics, each once; the oldest goes when there are more than 64
+	standing []standing    // logs whose marks are to be told, each once
+	told     []store.LogID // channels whose progress is to be told, each once
+	seen     seen          // friends whose presence is to be told
+	answers  []Item        // at most 256: control requests under way are bounded, too
 }
 
 type standing struct {
@@ -86,8 +87,9 @@ func (s *Session) takeEphemera(p *pump) {
 		p.items = append(p.items, Item{Kind: ItemDelivery, Topic: rt.topic, Payload: payload, Identifiers: rt.ids})
 		p.bytes += len(payload) + len(rt.topic) + 8
 	}
+	s.takeProgress(p, e)
 	s.takeSeen(p, e)
-	if len(e.typing) == 0 && len(e.standing) == 0 && len(e.answers) == 0 && e.seen.idle() {
+	if len(e.typing) == 0 && len(e.told) == 0 && len(e.standing) == 0 && len(e.answers) == 0 && e.seen.idle() {
 		s.ephemera = nil
 	}
 }
@@ -127,6 +129,9 @@ func (s *Session) tellTyping(topic string) {
 
 // tellMarks passes on that the read marks of a log have moved.
 func (s *Session) tellMarks(e *store.Entry) {
+	if e.Key.OfChannel() {
+		return
+	}
 	place := hooks.Room
 	if e.Key.Kind == store.LogPair {
 		place = hooks.User

@@ -28,8 +28,10 @@ type feed struct {
 	written0 store.Seq // the newest whose write has returned
 
 	again store.Seq // up to here only what became visible lately is sent: see rewind.go; 0: everything
-	turns uint32    // how often it was taken back: a page read before is old
+	turns uint32    // how often it was taken back, or is to be decided again: a page read before is old
 	mixed bool      // what is in flight is not in the order of sequences
+
+	parked int64 // waits: until then (Unix milliseconds) or for a change; see posts.go
 
 	unacked int       // entries in Session.out
 	queued  bool      // in Session.ready
@@ -62,6 +64,17 @@ func (b *Broker) logTopic(key store.Key, me store.AccountID) (t hooks.Topic, ok 
 		return hooks.Topic{Place: hooks.Room, Act: hooks.Message, Name: key.Name}, true
 	case store.LogNotice:
 		return hooks.Topic{Place: hooks.Notice, Act: hooks.Message}, true
+	case store.LogChannel, store.LogAds:
+		return postTopic(key), true
+	case store.LogThread:
+		if key.A == me {
+			return hooks.Topic{Place: hooks.Channel, Act: hooks.Ask, Name: key.Name}, true
+		}
+		info, err := b.store.Find(store.ChannelKey(key.Name))
+		if err != nil || info.Members.Role(me) == store.RoleNone { // one who published there once
+			return t, false
+		}
+		return hooks.Topic{Place: hooks.Thread, Act: hooks.Message, Name: key.Name, Sub: b.access.Pseudonym(info.ID, key.A)}, true
 	}
 	return t, false
 }

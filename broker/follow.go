@@ -50,6 +50,10 @@ func (b *Broker) wakeFor(e *store.Entry) {
 	if e.Record != nil && e.Record.Seq == 0 && e.Record.Change.Kind == store.ChangeAccept {
 		b.accepted(e)
 	}
+	if e.Record != nil && e.Record.Seq != 0 && e.Key.Posts() {
+		b.proclaimPost(e)
+		return
+	}
 	if len(e.Members.Members) >= crowded && (e.Record != nil || e.Mark != nil) {
 		for _, s := range b.registry.crowd(e) {
 			if m := e.Members.Find(s.id.Account); m != nil {
@@ -64,6 +68,29 @@ func (b *Broker) wakeFor(e *store.Entry) {
 			s.concerns(e, m)
 		}
 	}
+}
+
+// proclaimPost tells a channel's publishers of a post, and has the herald tell its followers. A publisher who follows the
+// channel is told as a follower, at once.
+func (b *Broker) proclaimPost(e *store.Entry) {
+	channel, err := b.access.Relations().ChannelOf(e.Key)
+	if err != nil {
+		b.log.Warn("followers get a post with the next one", keyLog, e.Record.Log, keySeq, e.Record.Seq, keyErr, err)
+		return
+	}
+	p := post{channel: channel, log: e.Record.Log, key: e.Key, head: e.Record.Seq, until: uint64(e.Position) + 1}
+	for i := range e.Members.Members {
+		m := &e.Members.Members[i]
+		for _, s := range b.registry.of(m.Account) {
+			s.mu.Lock()
+			listed := !s.loading && s.tellPost(p, nil)
+			s.mu.Unlock()
+			if !listed {
+				s.concerns(e, m)
+			}
+		}
+	}
+	b.herald.grew(p)
 }
 
 // concerns wakes the session of a member if the entry is anything to it.
@@ -123,7 +150,11 @@ func (s *Session) tell(e *store.Entry, m *store.Member) {
 		}
 		s.feeds[r.Log] = f
 	}
+	idle := !s.running
 	s.grow(f, r.Seq, uint64(e.Position)+1)
+	if idle && s.running && !f.slow() { // how late it runs is what the bulk lane looks at
+		s.work.woken = time.Now()
+	}
 }
 
 // grow raises a feed's head, and wakes the pump if there is something to send now. The caller holds mu.
@@ -132,12 +163,12 @@ func (s *Session) grow(f *feed, head store.Seq, until uint64) {
 		return
 	}
 	f.head, f.until = head, max(f.until, until)
-	if f.next >= f.head || f.queued {
+	if f.next >= f.head || f.queued || f.parked != 0 {
 		return
 	}
 	f.queued = true
 	s.ready = append(s.ready, f)
-	if !s.full(f.bulk) {
+	if !s.full(f.slow()) {
 		s.wake()
 	}
 }

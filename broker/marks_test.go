@@ -104,7 +104,7 @@ func TestUnreadUnderABlock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := alice.s.gather(info.ID, hooks.JSON, 0, false, false)
+	c := alice.s.gather(&reading{}, hooks.Topic{Place: hooks.User, Act: hooks.Message}, info.ID, hooks.JSON, 0, false, false)
 	for seq, want := range map[store.Seq]int{1: 0, 2: 1, 3: 1} {
 		if got := c.marks.Unread(seq, w.users["alice"].ID); got != want {
 			t.Errorf("message %d: %d have not read it, want %d", seq, got, want)

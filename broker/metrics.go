@@ -2,6 +2,7 @@ package broker
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -16,6 +17,9 @@ type metrics struct {
 	takeovers, tooLarge          prometheus.Counter
 	presence                     prometheus.Counter
 	refusals                     *prometheus.CounterVec
+	heralded, slices, stalled    prometheus.Counter
+	parked                       prometheus.Counter
+	chatDelay                    prometheus.Histogram
 }
 
 func newMetrics(reg prometheus.Registerer, b *Broker) *metrics {
@@ -35,6 +39,13 @@ func newMetrics(reg prometheus.Registerer, b *Broker) *metrics {
 		takeovers:  counter("session_takeovers_total", "Connections replaced by a newer one of the same device."),
 		tooLarge:   counter("deliveries_skipped_too_large_total", "Deliveries passed over because they exceed the client's Maximum Packet Size."),
 		presence:   counter("presence_changes_total", "Users who came or went and share it, so that their friends were told."),
+		heralded:   counter("bulk_woken_total", "Sessions woken for a channel's posts by the bulk lane."),
+		slices:     counter("bulk_slices_total", "Slices of the bulk lane that were waited for."),
+		stalled:    counter("bulk_stalled_total", "Sessions that the bulk lane did not wait for, because their devices do not read."),
+		parked:     counter("bulk_parked_total", "Times that a session stopped before a post that waits: a night, a broadcast that is paused."),
+		chatDelay: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "hwangso", Name: "chat_delivery_delay_seconds",
+			Help:    "From the wake-up of a session for a message to the end of its write; the bulk lane yields to it.",
+			Buckets: []float64{.0002, .0005, .001, .002, .005, .01, .02, .05, .1, .5}}),
 		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "hwangso", Name: "publishes_refused_total",
 			Help: "Publishes refused, by code."}, []string{"code"}),
 	}
@@ -48,6 +59,10 @@ func newMetrics(reg prometheus.Registerer, b *Broker) *metrics {
 		}
 	}
 	if reg != nil {
+		reg.MustRegister(m.chatDelay, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "hwangso", Name: "bulk_queue",
+			Help: "Connected followers that the bulk lane is yet to tell of a post."}, func() float64 { return float64(b.herald.queued.Load()) }),
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "hwangso", Name: "bulk_pace",
+				Help: "Sessions a second that the bulk lane wakes beside chat, 0 while there is no chat to yield to."}, func() float64 { return float64(b.pace.shown.Load()) }))
 		reg.MustRegister(m.refusals, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "hwangso", Name: "sessions",
 			Help: "Connected devices."}, func() float64 { return float64(b.Sessions()) }))
 	}
@@ -56,4 +71,18 @@ func newMetrics(reg prometheus.Registerer, b *Broker) *metrics {
 
 func (m *metrics) refused(err error) {
 	m.refusals.WithLabelValues(strconv.Itoa(int(store.CodeOf(err)))).Inc()
+}
+
+// slowSocket is from when on a write waited for its device, and not for the machine.
+const slowSocket = 50 * time.Millisecond
+
+// wroteChat notes a delivery of chat that was written now, whose pump was woken and ran at these times.
+func (b *Broker) wroteChat(woken, ran time.Time) {
+	now := time.Now()
+	if now.Sub(ran) > slowSocket {
+		now = ran
+	}
+	d := now.Sub(woken)
+	b.pace.wrote(d)
+	b.metrics.chatDelay.Observe(d.Seconds())
 }

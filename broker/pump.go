@@ -23,6 +23,8 @@ type pump struct {
 	page    pageContext    // of the page being delivered
 	bulk    int            // records of bulk feeds in the chunk
 	resume  time.Time      // bulk waits until then
+	woken   time.Time      // when chat that is yet to be written woke the session; guarded by Session.mu
+	turn    *turn          // of the herald, that waits for what was told to be written; guarded by Session.mu
 }
 
 // wrote0 is a QoS 0 delivery in the chunk.
@@ -62,10 +64,19 @@ func (s *Session) step(p *pump) bool {
 		s.mu.Lock()
 	}
 	s.collect(p)
+	woken, turn := p.woken, p.turn
+	p.woken, p.turn = time.Time{}, nil
 	if len(p.items) > 0 {
 		s.mu.Unlock()
-		return s.write(p)
+		ran := time.Now()
+		ok := s.write(p)
+		if !woken.IsZero() {
+			s.b.wroteChat(woken, ran)
+		}
+		turn.finish()
+		return ok
 	}
+	turn.finish()
 	if s.ended || s.idle() {
 		s.leave(p)
 		s.mu.Unlock()
@@ -134,7 +145,7 @@ func (s *Session) idle() bool {
 // canFeed reports whether a log has something to send for which the window has room. The caller holds mu.
 func (s *Session) canFeed() bool {
 	for _, f := range s.ready {
-		if !s.full(f.bulk) {
+		if !s.full(f.slow()) {
 			return true
 		}
 	}
@@ -144,7 +155,9 @@ func (s *Session) canFeed() bool {
 // leave takes the pump from the session. The caller holds mu.
 func (s *Session) leave(p *pump) {
 	s.running, s.work = false, nil
-	p.resume = time.Time{}
+	p.resume, p.woken = time.Time{}, time.Time{}
+	p.turn.finish()
+	p.turn = nil
 	select {
 	case <-p.kick:
 	default:
@@ -179,13 +192,17 @@ func (s *Session) collect(p *pump) {
 	for tries := len(s.ready); tries > 0 && p.bytes < chunkBytes && len(s.ready) > 0 && !s.ended; tries-- {
 		f := s.ready[0]
 		s.ready = s.ready[1:]
-		if s.full(f.bulk) || f.bulk && paused {
+		if s.full(f.slow()) || f.bulk && paused {
 			s.ready = append(s.ready, f)
 			continue
 		}
 		n := len(p.items)
 		if s.pull(p, f); f.bulk {
 			p.bulk += len(p.items) - n
+		}
+		if f.parked != 0 {
+			s.confirm(f)
+			continue
 		}
 		if f.next < f.head {
 			s.ready = append(s.ready, f)
@@ -266,7 +283,7 @@ func (s *Session) takeResults(p *pump) {
 func (s *Session) pull(p *pump, f *feed) {
 	q := store.Query{Log: f.log, Viewer: s.id.Account, After: f.next, Upto: f.head, Bytes: chunkBytes - p.bytes}
 	free := int(s.window) - len(s.out)
-	if f.bulk {
+	if f.slow() {
 		free -= int(s.window) / 2
 	}
 	q.Max = max(1, min(free, 64))
@@ -275,10 +292,10 @@ func (s *Session) pull(p *pump, f *feed) {
 		base = f.next
 	}
 	s.mu.Unlock()
-	page, err := s.read(f, q)
+	page, err := s.read(f, q, false)
 	var about pageContext
 	if len(page.Records) > 0 {
-		about = s.gather(q.Log, v, base, fresh, mine)
+		about = s.gather(&page, f.topic, q.Log, v, base, fresh, mine)
 		about.links = s.systems(page.Records)
 	}
 	s.mu.Lock()
@@ -308,7 +325,7 @@ func (s *Session) pull(p *pump, f *feed) {
 		f.base = p.page.base
 	} else {
 		for _, r := range page.Records {
-			if s.full(f.bulk) || p.bytes >= chunkBytes {
+			if s.full(f.slow()) || p.bytes >= chunkBytes {
 				return // f.next stands at what was taken; the rest is read again from the tail cache
 			}
 			if !f.seen(s.id.Account, r) {
@@ -319,20 +336,37 @@ func (s *Session) pull(p *pump, f *feed) {
 		}
 	}
 	f.forward(&p.page, page.Next)
+	if page.parked != 0 {
+		s.park(f, page.parked)
+	}
 }
 
-// read reads what the session may get of a log. The caller does not hold mu.
-func (s *Session) read(f *feed, q store.Query) (store.Page, error) {
-	if f.topic.Place == hooks.Room {
+// read reads what the session may get of a log now; repeated: for a delivery that was written on the connection before.
+// The caller does not hold mu.
+func (s *Session) read(f *feed, q store.Query, repeated bool) (p reading, err error) {
+	switch {
+	case f.posts():
+		return s.readPosts(q, repeated)
+	case f.topic.Place == hooks.Thread:
+		info, err := s.b.store.Find(store.ChannelKey(f.topic.Name))
+		if err != nil {
+			return p, err
+		}
+		if info.Members.Role(s.id.Account) == store.RoleNone { // who published there once sees nothing of it any more
+			p.Next = q.Upto
+			return p, nil
+		}
+	case f.topic.Place == hooks.Room:
 		info, err := s.b.store.Info(q.Log)
 		if err == nil {
 			q.Withhold, err = s.b.access.Withhold(s.id.Account, info)
 		}
 		if err != nil {
-			return store.Page{}, err
+			return p, err
 		}
 	}
-	return s.b.store.Read(q)
+	p.Page, err = s.b.store.Read(q)
+	return p, err
 }
 
 // deliver appends one record to the chunk, or passes it over. id is the packet identifier of a delivery that is
@@ -459,8 +493,8 @@ func (s *Session) again(p *pump, e sent) {
 	q := store.Query{Log: e.feed.log, Viewer: s.id.Account, After: e.first - 1, Upto: e.seq, Max: int(e.seq - e.first + 1)}
 	f, v := e.feed, e.feed.sel.View
 	s.mu.Unlock()
-	page, err := s.read(f, q)
-	about := s.gather(q.Log, v, e.first-1, false, false) // what was withheld before it has been told
+	page, err := s.read(f, q, true)
+	about := s.gather(&page, f.topic, q.Log, v, e.first-1, false, false) // what was withheld before it has been told
 	about.links = s.systems(page.Records)
 	s.mu.Lock()
 	if s.ended || s.feeds[f.log] != f {

@@ -32,6 +32,7 @@ type Session struct {
 	will      *Publication
 	slot      *slot
 	crowds    []store.LogID // guarded by registry.mu: the crowded logs that list this session
+	follows   *follows      // guarded by mu: channels; nil: none
 	timer     *time.Timer   // ends the session when its credentials expire
 	done      chan struct{}
 
@@ -229,7 +230,7 @@ func (s *Session) Acked(id uint16) {
 	defer s.mu.Unlock()
 	s.acknowledge(id)
 	for _, f := range s.ready {
-		if s.roomy(f.bulk) {
+		if s.roomy(f.slow()) {
 			s.wake()
 			return
 		}

@@ -103,6 +103,11 @@ func (s *Session) changeFilters(ctx context.Context, filters []store.Filter, par
 	if err != nil {
 		return err
 	}
+	var news beginning
+	if news, err = s.beginPosts(old, parsed, begun); err != nil {
+		return err
+	}
+	begun = append(begun, news.refs...)
 	if !s.guest {
 		s.freeze()
 		defer s.thaw()
@@ -144,7 +149,86 @@ func (s *Session) changeFilters(ctx context.Context, filters []store.Filter, par
 		}
 		s.mu.Unlock()
 	}
-	return nil
+	return s.listen(news)
+}
+
+// beginning is what new filters begin of channels.
+type beginning struct {
+	channels []store.LogID  // that the user follows, whose posts are selected now
+	refs     []store.LogRef // of their logs with posts
+	progress bool           // publishers are to be told where broadcasts stand
+}
+
+// beginPosts lists the channels that the new filters select and the old ones did not. What is in begun is left out of the
+// logs: the user publishes there.
+func (s *Session) beginPosts(old, next []hooks.Filter, begun []store.LogRef) (n beginning, err error) {
+	n.progress = begins(old, next, hooks.Channel, hooks.Progress)
+	if !s.mayFollow(next) || sameFilters(old, next) {
+		return n, nil
+	}
+	return n, s.followed(func(channel store.LogID) error {
+		info, err := s.b.store.Info(channel)
+		if store.CodeOf(err) == store.CodeNotFound {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if t := postTopic(info.Key); !selects(next, t) || selects(old, t) {
+			return nil
+		}
+		n.channels = append(n.channels, channel)
+		settings, err := s.b.access.Relations().Channel(channel)
+		if err != nil {
+			return err
+		}
+		for _, log := range []store.LogID{channel, settings.Ads} {
+			if log == 0 || slices.ContainsFunc(begun, func(r store.LogRef) bool { return r.ID == log }) {
+				continue
+			}
+			info, err := s.b.store.Info(log)
+			if err != nil {
+				return err
+			}
+			if info.Head > 0 {
+				n.refs = append(n.refs, store.LogRef{LogInfo: info})
+			}
+		}
+		return nil
+	})
+}
+
+// listen lists the session in channels whose posts begin at the heads, and tells a publisher where broadcasts stand.
+func (s *Session) listen(n beginning) error {
+	from := func(log store.LogID) store.Seq {
+		for i := range n.refs {
+			if n.refs[i].ID == log {
+				return n.refs[i].Head
+			}
+		}
+		return 0
+	}
+	for _, channel := range n.channels {
+		if err := s.lookAt(channel, from, nil, 0); err != nil {
+			return err
+		}
+	}
+	if !n.progress {
+		return nil
+	}
+	for after := store.LogID(0); ; {
+		refs, err := s.b.store.LogsOf(s.id.Account, after, 500)
+		if err != nil || len(refs) == 0 {
+			return err
+		}
+		after = refs[len(refs)-1].ID
+		s.mu.Lock()
+		s.recallProgress(refs)
+		if s.ephemera != nil {
+			s.wake()
+		}
+		s.mu.Unlock()
+	}
 }
 
 // useFilters is the moment at which new filters count.
@@ -154,7 +238,7 @@ func (s *Session) useFilters(filters []store.Filter, parsed []hooks.Filter, begu
 	if s.ended {
 		return store.ErrClosed
 	}
-	if selectsPresence(s.parsed, parsed) {
+	if begins(s.parsed, parsed, hooks.Presence, hooks.Status) {
 		s.news().seen.all()
 	}
 	s.filters, s.parsed = filters, parsed
@@ -200,7 +284,7 @@ func (s *Session) reroute(f *feed) {
 
 // begin lists the logs with messages that the new filters select and the old ones did not.
 func (s *Session) begin(old, next []hooks.Filter) ([]store.LogRef, error) {
-	if slices.EqualFunc(old, next, func(a, b hooks.Filter) bool { return a.String() == b.String() }) {
+	if sameFilters(old, next) {
 		return nil, nil
 	}
 	var begun []store.LogRef
@@ -217,7 +301,7 @@ func (s *Session) begin(old, next []hooks.Filter) ([]store.LogRef, error) {
 		s.enterCrowds(refs)
 		for _, ref := range refs {
 			t, ok := s.b.logTopic(ref.Key, s.id.Account)
-			if !ok || ref.Head == 0 {
+			if !ok || ref.Head == 0 || ref.Key.Posts() && ref.Me.Role == store.RoleNone {
 				continue
 			}
 			if selects(next, t) && !selects(old, t) {
@@ -227,10 +311,14 @@ func (s *Session) begin(old, next []hooks.Filter) ([]store.LogRef, error) {
 	}
 }
 
-// selectsPresence reports whether a new filter selects presence.
-func selectsPresence(old, next []hooks.Filter) bool {
+func sameFilters(a, b []hooks.Filter) bool {
+	return slices.EqualFunc(a, b, func(a, b hooks.Filter) bool { return a.String() == b.String() })
+}
+
+// begins reports whether there is a new filter that could select this.
+func begins(old, next []hooks.Filter, place hooks.Place, act hooks.Act) bool {
 	return slices.ContainsFunc(next, func(f hooks.Filter) bool {
-		return f.Could(hooks.Presence, hooks.Status) &&
+		return f.Could(place, act) &&
 			!slices.ContainsFunc(old, func(o hooks.Filter) bool { return o.String() == f.String() })
 	})
 }
@@ -262,6 +350,35 @@ func (s *Session) hint(f hooks.Filter) string {
 		if err != nil || knownHead(&info, s.id.Account) == 0 {
 			return "there are no messages with " + name + " yet; they arrive as soon as there are"
 		}
+	case hooks.Channel:
+		return s.channelHint(f, name)
 	}
 	return ""
+}
+
+// channelHint is hint for a channel, the same whether it exists or not.
+func (s *Session) channelHint(f hooks.Filter, name string) string {
+	info, err := s.b.store.Find(store.ChannelKey(name))
+	publishes := err == nil && info.Members.Role(s.id.Account) != store.RoleNone
+	switch {
+	case publishes:
+		return ""
+	case !f.Could(hooks.Channel, hooks.Message) && f.Could(hooks.Channel, hooks.Progress):
+		return "you do not publish in the channel " + name + "; the progress of broadcasts is for those who do"
+	case !f.Could(hooks.Channel, hooks.Message): // answers to what was asked there
+		if err == nil {
+			_, err = s.b.store.Find(store.ThreadKey(s.id.Account, info.Key.Name))
+		}
+		if err != nil {
+			return "you have asked nothing in the channel " + name + "; answers arrive as soon as there are any"
+		}
+		return ""
+	}
+	if err == nil {
+		follow, err := s.b.access.Relations().Follow(s.id.Account, info.ID)
+		if err == nil && follow.Follows() {
+			return ""
+		}
+	}
+	return "you do not follow the channel " + name + "; its posts arrive as soon as you do"
 }

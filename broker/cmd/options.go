@@ -47,6 +47,7 @@ type settings struct {
 	s3Endpoint, s3Bucket       string
 	s3Prefix, s3Region, s3Keys string
 	maxFile, maxFiles          int64
+	bulkLane                   string
 	push                       pushSettings
 	nights                     string
 	adCap                      int
@@ -88,6 +89,7 @@ func (s *settings) register(f *flag.FlagSet) {
 	f.Float64Var(&s.acceptRate, "accept-rate", w.AcceptRate, "connections accepted per second, 0 for no limit")
 	f.Float64Var(&s.packetRate, "packet-rate", w.PacketRate, "packets per second and connection, 0 for no limit; above it reading pauses")
 	f.StringVar(&s.limits, "limits", "on", "`on` or off: limits of how much a user, device and address may do (hwangso limits); off is for measurements")
+	f.StringVar(&s.bulkLane, "bulk-lane", "on", "`on` or off: a channel's posts wake its connected followers a few at a time, behind chat; off wakes all at once, for measurements")
 	f.DurationVar(&s.expiry, "session-expiry", w.MaxExpiry, "how long a session outlives its connection at most")
 	f.StringVar(&s.reference, "server-reference", "", "where MQTT 5 clients are sent when this server goes down, as `host:port`")
 	f.StringVar(&s.origins, "origins", "", "web `hosts` whose pages may connect by WebSocket, besides this one, with commas")
@@ -176,6 +178,9 @@ func (s *settings) validate() error {
 	}
 	if s.limits != "on" && s.limits != "off" {
 		bad("-limits is on or off")
+	}
+	if s.bulkLane != "on" && s.bulkLane != "off" {
+		bad("-bulk-lane is on or off")
 	}
 	if s.retention <= 0 {
 		bad("-retention must be above 0")

@@ -174,7 +174,7 @@ func open(ctx context.Context, set settings, log *slog.Logger, io Streams) (srv 
 	}
 	if srv.broker, err = broker.New(broker.Config{
 		Store: srv.store, Rules: rules, Events: events, Files: attachable, Limits: srv.limits, MaxMessage: set.maxMessage, MaxFilters: set.maxFilters,
-		MaxGuests: set.maxGuests, MaxExpiry: set.expiry, Logger: log, Registerer: reg,
+		MaxGuests: set.maxGuests, MaxExpiry: set.expiry, Unpaced: set.bulkLane == "off", Logger: log, Registerer: reg,
 	}); err != nil {
 		return srv, err
 	}

@@ -1,0 +1,104 @@
+package broker
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// pace is how fast the herald wakes followers. While there is chat it is as fast as chat allows: what is measured is how
+// long after its wake-up a delivery of chat was written, and how late the herald itself is woken from a pause; when either
+// is late the pace is cut, else it grows (additive increase, multiplicative decrease). It never falls below paceLow, so
+// that a broadcast ends also on a machine that is too small for its chat. Without chat there is no pause, and the slices
+// alone keep the first message that comes from waiting long.
+//
+// Fields without a note are owned by the herald.
+type pace struct {
+	late  atomic.Int64 // the longest wait of a chat delivery since the last look, in nanoseconds; noted by pumps
+	chats atomic.Int64 // deliveries of chat since the last look; noted by pumps
+	shown atomic.Int64 // sessions a second, 0: not paced; for metrics
+
+	rate   float64 // sessions a second
+	looked time.Time
+	busy   time.Time // chat was there until then
+	due    time.Time // when what was woken so far is paid for
+	over   time.Duration
+}
+
+const (
+	paceLow   = 2_000.0  // sessions a second, whatever chat says
+	paceBegin = 4_000.0  // when chat begins
+	paceHigh  = 40_000.0 // however idle chat is
+	paceSlice = 64       // sessions woken at once, at most
+	paceStep  = 2 * time.Millisecond
+	paceLook  = 10 * time.Millisecond
+	paceChat  = time.Second          // chat is there for so long after a delivery
+	lateChat  = 2 * time.Millisecond // from the wake-up of a delivery to its write
+	lateTimer = 4 * time.Millisecond // from the end of a pause to the herald
+)
+
+// wrote notes a delivery of chat that was written so long after its wake-up.
+func (p *pace) wrote(after time.Duration) {
+	p.chats.Add(1)
+	for {
+		late := p.late.Load()
+		if int64(after) <= late || p.late.CompareAndSwap(late, int64(after)) {
+			return
+		}
+	}
+}
+
+// slice is how many sessions are to be woken now.
+func (p *pace) slice(now time.Time) int {
+	p.look(now)
+	if !p.paced(now) {
+		return paceSlice
+	}
+	return min(max(int(p.rate*paceStep.Seconds()), 1), paceSlice)
+}
+
+func (p *pace) paced(now time.Time) bool { return now.Before(p.busy) }
+
+// look adapts the pace to what was noted since the last look.
+func (p *pace) look(now time.Time) {
+	if now.Sub(p.looked) < paceLook {
+		return
+	}
+	stale := now.Sub(p.looked) > 10*paceLook // what was noted then says nothing about broadcasts
+	p.looked = now
+	late, chats, over := time.Duration(p.late.Swap(0)), p.chats.Swap(0), p.over
+	p.over = 0
+	was := p.paced(now)
+	if chats > 0 {
+		p.busy = now.Add(paceChat)
+	}
+	switch {
+	case !p.paced(now):
+		p.shown.Store(0)
+		return
+	case !was || p.rate == 0:
+		p.rate, p.due = max(p.rate, paceBegin), now
+	case stale:
+	case late > lateChat || over > lateTimer:
+		p.rate = max(paceLow, p.rate*0.7)
+	default:
+		p.rate = min(paceHigh, p.rate*1.05+20)
+	}
+	p.shown.Store(int64(p.rate))
+}
+
+// pause is how long the herald waits after it has woken so many sessions.
+func (p *pace) pause(woken int, began, now time.Time) time.Duration {
+	if !p.paced(now) {
+		return 0
+	}
+	if floor := began.Add(-4 * paceStep); p.due.Before(floor) { // what was not used is not saved up
+		p.due = floor
+	}
+	p.due = p.due.Add(time.Duration(float64(woken) / p.rate * float64(time.Second)))
+	return p.due.Sub(now)
+}
+
+// slept notes a pause that was to take d and has ended.
+func (p *pace) slept(paused time.Time, d time.Duration, now time.Time) {
+	p.over = max(p.over, now.Sub(paused)-d)
+}
