@@ -3,7 +3,6 @@ package limit
 import (
 	"hash/maphash"
 	"net/netip"
-	"time"
 )
 
 // MayLogin refuses, before credentials are looked at, an address with too many failed logins, or with a pause for this
@@ -12,16 +11,10 @@ func (l *Limiter) MayLogin(a netip.Addr, user string) error {
 	if l == nil || l.free(a) {
 		return nil
 	}
-	now, f := l.now(), l.force.Load()
-	if c := f.rates[Login]; !c.Off() {
-		if b := l.tables[Login].find(addressKey(a)); b != nil {
-			b.use(c, now)
-			if left := b.TokensAt(now); left < 1 {
-				l.refused[Login].Add(1)
-				return refusal(Login, time.Duration((1-left)/float64(c.limit)*float64(time.Second)))
-			}
-		}
+	if err := l.empty(Login, addressKey(a)); err != nil {
+		return err
 	}
+	now, f := l.now(), l.force.Load()
 	if user != "" && !f.rates[LoginAccount].Off() {
 		if b := l.tables[LoginAccount].find(l.loginKey(a, user)); b != nil {
 			b.mu.Lock()
@@ -41,12 +34,8 @@ func (l *Limiter) LoginFailed(a netip.Addr, user string) {
 	if l == nil || l.free(a) {
 		return
 	}
+	l.spent(Login, addressKey(a))
 	now, f := l.now(), l.force.Load()
-	if c := f.rates[Login]; !c.Off() {
-		b := l.tables[Login].get(addressKey(a), c, now)
-		b.use(c, now)
-		b.AllowN(now, 1)
-	}
 	c := f.rates[LoginAccount]
 	if user == "" || c.Off() {
 		return

@@ -35,6 +35,8 @@ const (
 	APICostly
 	Reports
 	Appeals
+	Codes
+	CodesAddress
 	rules
 )
 
@@ -47,6 +49,7 @@ const (
 	ByDevice       By = "device"
 	ByAddress      By = "address"
 	ByLogin        By = "address and account"
+	ByShop         By = "shop's key"
 	day               = 24 * time.Hour
 	maxPer            = 30 * day
 	maxCount          = 1e9
@@ -89,6 +92,8 @@ var infos = [rules]Info{
 	APICostly:       {APICostly, "api_costly", ByUser, Rate{10, time.Second, 300}, "control requests for history and sync", "too many large requests at once"},
 	Reports:         {Reports, "reports", ByUser, Rate{20, day, 20}, "reports", "too many reports today"},
 	Appeals:         {Appeals, "appeals", ByUser, Rate{5, day, 5}, "appeals", "too many appeals today"},
+	Codes:           {Codes, "codes", ByShop, Rate{10, time.Minute, 30}, "wrong codes of coupons; beyond it none is looked at", "too many wrong codes"},
+	CodesAddress:    {CodesAddress, "codes_address", ByAddress, Rate{30, time.Minute, 100}, "wrong codes of coupons; beyond it none is looked at", "too many wrong codes from this address"},
 }
 
 // Rules lists the rules in their order.
