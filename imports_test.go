@@ -82,6 +82,8 @@ var importGraph = []arrows{
 
 	{"broker/view", []string{"hooks", "store", "store/graph"}, []string{modCBOR},
 		"encodings as pure functions; CBOR is spelled here and nowhere else; of the graph it knows what a post says in each language"},
+	{"broker/coupon", []string{"broker/view", "hooks", "hooks/limit", "store", "store/graph", "store/policy"}, []string{modPrometheus},
+		"coupons and gifts over rows: codes are made and read here and nowhere else; it sends through a function"},
 	{"broker/discovery", []string{"broker/view", "hooks/phone", "store", "store/graph"}, []string{modPrometheus},
 		"finding contacts by number and users by name: rows and budgets, asked by the API alone"},
 	{"broker/search", []string{"store"}, []string{modText},
@@ -122,7 +124,7 @@ var importGraph = []arrows{
 		"what proxies say of their clients: bytes and headers, nothing of the server, so that hostile ones can be tested alone"},
 	{"broker/signup", []string{"broker/view", "hooks", "hooks/phone", "store"}, []string{modCrypto, modPrometheus},
 		"who may open an account and who may end it: called by the control API, and it calls the server through an interface"},
-	{"broker/api", []string{"bridge", "bridge/bulk", "bridge/lane", "bridge/push", "broker", "broker/discovery", "broker/files", "broker/openroom", "broker/search", "broker/signup", "broker/view", "hooks", "hooks/limit", "hooks/phone", "store",
+	{"broker/api", []string{"bridge", "bridge/bulk", "bridge/lane", "bridge/push", "broker", "broker/coupon", "broker/discovery", "broker/files", "broker/openroom", "broker/search", "broker/signup", "broker/view", "hooks", "hooks/limit", "hooks/phone", "store",
 		"store/graph", "store/policy"}, []string{modHuma, modPrometheus},
 		"control operations over any store: HTTP and OpenAPI are spelled here; of the bridge it shows decisions and how lanes are"},
 	{"broker/cmd", []string{"bridge", "bridge/apns", "bridge/bulk", "bridge/fcm", "bridge/push", "bridge/pushsim", "bridge/webpush", "broker", "broker/api", "broker/files", "broker/proxy", "broker/signup",

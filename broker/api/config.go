@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/hwangso/hwangso/broker"
+	"github.com/hwangso/hwangso/broker/coupon"
 	"github.com/hwangso/hwangso/broker/discovery"
 	"github.com/hwangso/hwangso/broker/files"
 	"github.com/hwangso/hwangso/broker/search"
@@ -135,7 +136,8 @@ type API struct {
 	metrics *metrics
 
 	signup  *signup.Service // nil without Config.Phones
-	exports chan struct{}   // archives being written
+	coupons *coupon.Service
+	exports chan struct{} // archives being written
 
 	users     map[string]*operation
 	operators map[string]*operation
@@ -192,6 +194,9 @@ func New(cfg Config) (*API, error) {
 		Logger: cfg.Logger, Registerer: cfg.Registerer, Now: cfg.Now,
 	}); err != nil {
 		return nil, fmt.Errorf("api: %w", err)
+	}
+	if err := a.newCoupons(); err != nil {
+		return nil, errors.Join(fmt.Errorf("api: %w", err), a.finder.Close())
 	}
 	if err := a.loadLimits(); err != nil {
 		return nil, errors.Join(err, a.finder.Close())

@@ -20,6 +20,7 @@ func userOperations() []operation {
 		fileOperations(),
 		pollOperations(),
 		openOperations(),
+		couponOperations(),
 		moderationOperations(),
 	)
 }

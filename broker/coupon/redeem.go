@@ -29,9 +29,6 @@ const repeated = "repeated"
 // UndoTime is for how long a shop can take back what it redeemed.
 const UndoTime = 10 * time.Minute
 
-// Scope is the scope of a shop's key: it opens redeeming for one channel, and nothing else.
-func Scope(channel string) string { return "redeem:" + channel }
-
 // Presented is a code at a till.
 type Presented struct {
 	Channel  string
@@ -46,7 +43,7 @@ type Redeemed struct {
 	Campaign *Campaign // nil for Unknown
 }
 
-// Redeem redeems a code for a publisher of the channel, or for a key with Scope that a publisher made. Of requests at the
+// Redeem redeems a code for a publisher of the channel, or for a key of the shop or the channel that a publisher made. Of requests at the
 // same time, and whatever ends in between, one is Valid, and its repetitions are. CodeTooMany: too many wrong codes.
 // After CodeUnavailable and CodeUnknown the same request is to be repeated.
 func (s *Service) Redeem(ctx context.Context, till hooks.Identity, p Presented) (Redeemed, error) {
@@ -171,14 +168,14 @@ func (s *Service) presented(till hooks.Identity, p Presented) (*shown, error) {
 	return nil, nil
 }
 
-// mayRedeem refuses who is no publisher of the channel. A key that has scopes must name this one; it ends when who made it
+// mayRedeem refuses who is no publisher of the channel. A key ends when who made it
 // is no publisher any more.
 func mayRedeem(till hooks.Identity, p *place) error {
 	if err := p.publishes(till.Account, store.RoleMember); err != nil {
 		return err
 	}
-	if len(till.Scopes) > 0 && !slices.Contains(till.Scopes, Scope(p.info.Key.Name)) {
-		return store.Forbidden("scope", "the key does not have the scope "+Scope(p.info.Key.Name))
+	if name := p.info.Key.Name; till.Key() && !till.Opens(hooks.ScopeRedeem, name) && !till.Opens(hooks.ScopeChannel, name) {
+		return hooks.ErrKey()
 	}
 	return p.open()
 }

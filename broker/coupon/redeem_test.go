@@ -161,7 +161,7 @@ func TestWhoRedeems(t *testing.T) {
 	w.make("cafe", "coffee")
 	code := w.code("bob", "cafe", "coffee")
 	foreign := w.till("cafe", 1)
-	foreign.Scopes = []string{Scope("shop"), "channel:cafe"}
+	foreign.Scopes = []string{hooks.KeyScope(hooks.ScopeRedeem, "shop"), "channel:shop", "app:cafe"}
 	for what, id := range map[string]struct {
 		id   string
 		code store.Code
@@ -252,7 +252,7 @@ func TestMost(t *testing.T) {
 
 // till2 is till for goroutines that are not the test's.
 func (w *world) till2(channel string, n byte) hooks.Identity {
-	return hooks.Identity{Account: w.accounts[channel+"-clerk"], Name: channel + "-clerk", Token: [32]byte{n, 1}, Scopes: []string{Scope(channel)}}
+	return hooks.Identity{Account: w.accounts[channel+"-clerk"], Name: channel + "-clerk", Token: [32]byte{n, 1}, Scopes: []string{hooks.KeyScope(hooks.ScopeRedeem, channel)}}
 }
 
 // together calls f for 0 to n-1 at once and counts the answers.

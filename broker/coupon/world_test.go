@@ -213,7 +213,7 @@ func (w *world) redeem(channel, code, rid string) Answer {
 // till is a shop's key that the clerk has made.
 func (w *world) till(channel string, n byte) hooks.Identity {
 	id := w.user(channel + "-clerk")
-	id.Token, id.Scopes = [32]byte{n}, []string{Scope(channel)}
+	id.Token, id.Scopes = [32]byte{n}, []string{hooks.KeyScope(hooks.ScopeRedeem, channel)}
 	return id
 }
 
