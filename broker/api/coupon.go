@@ -9,6 +9,7 @@ import (
 	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/hooks/phone"
 	"github.com/hwangso/hwangso/store"
+	"github.com/hwangso/hwangso/store/policy"
 )
 
 // couponOperations are those on coupons and gifts.
@@ -46,10 +47,21 @@ func (a *API) newCoupons() (err error) {
 	}
 	secret := func(purpose, text string) [32]byte { return key.Sum(purpose, text) }
 	a.coupons, err = coupon.New(coupon.Config{
-		Store: a.store, Graph: a.graph, Secret: secret, Send: a.broker.SendContent,
+		Store: a.store, Graph: a.graph, Secret: secret, Send: a.broker.SendContent, MaySee: a.maySee,
 		Limits: a.broker.Limits(), Registerer: a.cfg.Registerer, Now: a.now,
 	})
 	return err
+}
+
+// maySee reports whether a follower is one of those whom a post is for. Advertising that waits for the morning is for it
+// too: it may have come the evening before.
+func (a *API) maySee(me store.AccountID, log store.LogInfo, post *store.Record) (bool, error) {
+	f, err := a.broker.Access().Follower(me, log)
+	if err != nil {
+		return false, err
+	}
+	o, _, err := f.Outcome(post)
+	return o == policy.Deliver || o == policy.DeliverNoPush || o == policy.Defer, err
 }
 
 // Campaign is what names a campaign.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -207,7 +208,7 @@ func (s *Service) finish(ctx context.Context, id hooks.Identity, gift string, wa
 		st.Gift, st.Given, st.Opened = gift, s.now().UnixMilli(), 0
 		return change{}, nil
 	})
-	if err != nil && err != errSettled {
+	if err != nil && !errors.Is(err, errSettled) {
 		if store.CodeOf(err) == store.CodeConflict { // it went another way
 			return cleanly(err, s.dropSent(ctx, id.Account, gift))
 		}
@@ -266,7 +267,7 @@ func (s *Service) takeBack(ctx context.Context, me store.AccountID, gift string,
 		st.Gift, st.Given = "", 0
 		return change{}, nil
 	})
-	if err != nil && err != errSettled {
+	if err != nil && !errors.Is(err, errSettled) {
 		return err
 	}
 	return s.dropSent(ctx, me, gift)

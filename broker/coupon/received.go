@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -228,7 +229,7 @@ func (s *Service) open(ctx context.Context, me store.AccountID, gift string, r *
 			st.Opened = now
 			return change{}, nil
 		})
-		if err != nil && err != errSettled {
+		if err != nil && !errors.Is(err, errSettled) {
 			return nil, err
 		}
 		if err == nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"time"
 
@@ -76,9 +77,9 @@ func (s *Service) Redeem(ctx context.Context, till hooks.Identity, p Presented) 
 		return change{}, errSettled
 	})
 	switch {
-	case err == errLimit:
+	case errors.Is(err, errLimit):
 		out.Answer = Expired
-	case err != nil && err != errSettled:
+	case err != nil && !errors.Is(err, errSettled):
 		return Redeemed{}, err
 	}
 	label := string(out.Answer)
@@ -90,7 +91,7 @@ func (s *Service) Redeem(ctx context.Context, till hooks.Identity, p Presented) 
 }
 
 // errSettled ends a change that has nothing to change.
-var errSettled = &store.Error{Code: store.CodeConflict, Text: "nothing to change"}
+var errSettled = errors.New("coupon: nothing to change")
 
 // Undo takes a redemption back: by whoever redeemed it, within UndoTime. The code is good again. CodeConflict: it was not
 // redeemed by this shop, or too long ago.
