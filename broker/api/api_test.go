@@ -248,8 +248,8 @@ func (w *world) records(key store.Key) []*store.Record {
 	return out
 }
 
-// link is a connection that only takes.
-type link struct {
+// wired is a connection that only takes.
+type wired struct {
 	mu      sync.Mutex
 	session *broker.Session
 	closed  chan struct{}
@@ -257,7 +257,7 @@ type link struct {
 	replies chan broker.Item // what came on reply/
 }
 
-func (l *link) Write(items []broker.Item) error {
+func (l *wired) Write(items []broker.Item) error {
 	for _, it := range items {
 		if strings.HasPrefix(it.Topic, "reply/") {
 			it.Payload = bytes.Clone(it.Payload)
@@ -267,9 +267,9 @@ func (l *link) Write(items []broker.Item) error {
 	return nil
 }
 
-func (l *link) Overdue() bool { return false }
+func (l *wired) Overdue() bool { return false }
 
-func (l *link) Close(why error) {
+func (l *wired) Close(why error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {
@@ -282,7 +282,7 @@ func (l *link) Close(why error) {
 }
 
 // connect attaches a device of the user and detaches it when it is closed, as a connection's reader does.
-func (w *world) connect(user, client string) *link {
+func (w *world) connect(user, client string) *wired {
 	w.t.Helper()
 	auth, err := hooks.NewAuthenticator(hooks.Config{Directory: w.store})
 	if err != nil {
@@ -296,9 +296,9 @@ func (w *world) connect(user, client string) *link {
 }
 
 // attach is connect for who is known already.
-func (w *world) attach(id hooks.Identity) *link {
+func (w *world) attach(id hooks.Identity) *wired {
 	w.t.Helper()
-	l := &link{closed: make(chan struct{}), replies: make(chan broker.Item, 16)}
+	l := &wired{closed: make(chan struct{}), replies: make(chan broker.Item, 16)}
 	s, _, err := w.broker.Attach(w.t.Context(), broker.Connect{Identity: id, Expiry: 3600}, l)
 	if err != nil {
 		w.t.Fatal(err)

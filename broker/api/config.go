@@ -16,6 +16,7 @@ import (
 	"github.com/hwangso/hwangso/broker/coupon"
 	"github.com/hwangso/hwangso/broker/discovery"
 	"github.com/hwangso/hwangso/broker/files"
+	"github.com/hwangso/hwangso/broker/link"
 	"github.com/hwangso/hwangso/broker/search"
 	"github.com/hwangso/hwangso/broker/signup"
 	"github.com/hwangso/hwangso/broker/view"
@@ -97,6 +98,10 @@ type Config struct {
 	Phones   *phone.Book  // which account has which phone number; nil: nobody has one
 	Files    *files.Files // nil: this server keeps no files
 
+	// AppsOpen lets other people's apps send links without an operator's approval; RoundLinks makes a count out of a total one that an app may see (nil: apps see no numbers).
+	AppsOpen   bool
+	RoundLinks func(n, total int) *int
+
 	Push *Pushes // nil: this server sends no pushes
 
 	CodeSender signup.Sender   // of one-time codes; nil: nobody can sign up by phone number
@@ -137,6 +142,7 @@ type API struct {
 
 	signup  *signup.Service // nil without Config.Phones
 	coupons *coupon.Service
+	links   *link.Service // other people's apps
 	exports chan struct{} // archives being written
 
 	users     map[string]*operation
@@ -201,11 +207,14 @@ func New(cfg Config) (*API, error) {
 	if err := a.loadLimits(); err != nil {
 		return nil, errors.Join(err, a.finder.Close())
 	}
+	if err := a.startLinks(); err != nil {
+		return nil, errors.Join(fmt.Errorf("api: %w", err), a.finder.Close())
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	a.life, a.stop = ctx, stop
 	if err := a.startSignUp(); err != nil {
 		stop()
-		return nil, errors.Join(fmt.Errorf("api: %w", err), a.finder.Close())
+		return nil, errors.Join(fmt.Errorf("api: %w", err), a.links.Close(), a.finder.Close())
 	}
 	a.wg.Go(func() { a.tellSignIns(ctx) })
 	a.wg.Go(func() { a.followRooms(ctx) })
@@ -225,7 +234,7 @@ func (a *API) Close() error {
 	a.draining.Store(true)
 	a.stop()
 	a.wg.Wait()
-	return a.finder.Close()
+	return errors.Join(a.links.Close(), a.finder.Close())
 }
 
 // lang is the language in which a user reads refusals.

@@ -48,7 +48,7 @@ func TestSignOutOthers(t *testing.T) {
 	if !errors.Is(tablet.why, broker.ErrRemoved) {
 		t.Errorf("the tablet ended with %v", tablet.why)
 	}
-	for _, l := range []*link{phone, bob} {
+	for _, l := range []*wired{phone, bob} {
 		select {
 		case <-l.closed:
 			t.Errorf("another connection ended: %v", l.why)

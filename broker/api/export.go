@@ -189,6 +189,8 @@ blocked.jsonl        whom you block, by identifier
 devices.jsonl        your devices, and who carries pushes to them since when, without the secret address
 tokens.jsonl         what opens your account, without the secrets
 conversations.jsonl  your conversations, also those that you have left or hidden
+apps.jsonl           your apps that send links
+links.jsonl          which apps' links you have opened, in which conversation
 requests.jsonl       messages of people who wait for your answer
 messages/            the messages of each conversation, oldest first: s sequence, f sender, t time in Unix milliseconds,
                      b text, k kind, r the sequence it answers, x what happened
@@ -255,6 +257,7 @@ func (e *exporter) all() error {
 	}{
 		{"profile.jsonl", e.profile}, {"settings.jsonl", e.settings}, {"friends.jsonl", e.friends}, {"blocked.jsonl", e.blocked},
 		{"devices.jsonl", e.devices}, {"tokens.jsonl", e.tokens}, {"requests.jsonl", e.requests},
+		{"apps.jsonl", e.apps}, {"links.jsonl", e.openings},
 	} {
 		if err := e.begin(f.name); err != nil {
 			return err

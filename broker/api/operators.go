@@ -24,10 +24,11 @@ const (
 	ScopeLimits    = "limits"    // limits, shown and set
 	ScopeHolds     = "holds"     // legal holds
 	ScopeAudit     = "audit"     // the audit log
+	ScopeApps      = "apps"      // other people's apps, which send links
 	ScopePush      = "push"      // announcements, why devices were woken or not, and pauses of providers
 )
 
-var scopes = []string{ScopeAccounts, ScopeRooms, ScopeOperators, ScopeStatus, ScopeReports, ScopeLimits, ScopeHolds, ScopeAudit, ScopePush, hooks.ScopeAll}
+var scopes = []string{ScopeAccounts, ScopeRooms, ScopeOperators, ScopeStatus, ScopeReports, ScopeLimits, ScopeHolds, ScopeAudit, ScopeApps, ScopePush, hooks.ScopeAll}
 
 type account struct {
 	Name     string     `json:"name"`

@@ -289,7 +289,11 @@ func (h signUpHost) Leave(ctx context.Context, u store.AccountID) error {
 	}
 }
 
+// Files removes the user's apps, too, whose icons are among them.
 func (h signUpHost) Files(ctx context.Context, u store.AccountID) error {
+	if err := h.a.links.Erase(ctx, u); err != nil {
+		return err
+	}
 	if h.a.cfg.Files == nil {
 		return nil
 	}

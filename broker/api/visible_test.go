@@ -16,7 +16,7 @@ import (
 
 // watcher is a connection that keeps what it is told.
 type watcher struct {
-	link
+	wired
 	mu  sync.Mutex
 	got []string // topic and payload
 	new chan struct{}
