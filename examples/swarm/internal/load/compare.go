@@ -181,6 +181,7 @@ func buildMetrics() []metric {
 			}})
 		}
 	}
+	ms = append(ms, broadcastMetrics()...)
 	for _, name := range []string{"send", "catch up", "reconnect", "caught up"} {
 		ms = append(ms, metric{name + "/s", count, func(r *Report) (float64, bool) {
 			for _, p := range r.Phases {

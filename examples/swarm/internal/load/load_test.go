@@ -237,6 +237,38 @@ func TestSlow(t *testing.T) {
 	}
 }
 
+// TestBroadcast: posts are told apart from chat, and chat by when it was due; a post that somebody does not get is lost.
+func TestBroadcast(t *testing.T) {
+	args := []string{"broadcast", "-n", "4", "-rate", "200", "-followers", "20", "-posts", "5", "-time", "200ms", "-warmup", "50ms", "-drain", "2s", "-strict"}
+	b := newFaulty(t)
+	r := swarm(t, append(args, "-addr", b.addr())...)
+	c := r.Broadcast
+	if c == nil || c.Delivery == nil || c.Delivery.Count != 100 || c.Seconds <= 0 || c.Chat[0] == nil || c.Chat[2] == nil || len(r.Notes) != 0 {
+		t.Fatalf("%+v, notes %v", c, r.Notes)
+	}
+	n := c.Delivery.Count
+	for _, l := range c.Chat {
+		if l != nil {
+			n += l.Count
+		}
+	}
+	if n != r.Delivery.Count {
+		t.Errorf("%d deliveries of posts and chat, %d in all", n, r.Delivery.Count)
+	}
+
+	b = newFaulty(t)
+	b.keep = func(key string, n int, e entry) []entry {
+		if strings.HasSuffix(key, "c0") && n == 2 {
+			return nil
+		}
+		return []entry{e}
+	}
+	r, err := trySwarm(t, t.Context(), append(args, "-addr", b.addr(), "-drain", "300ms")...)
+	if !errors.Is(err, ErrNotClean) || r.Lost != 20 || len(r.Notes) != 1 {
+		t.Errorf("%v: lost %d, notes %v", err, r.Lost, r.Notes)
+	}
+}
+
 func TestIdle(t *testing.T) {
 	b := newFaulty(t)
 	r := swarm(t, "idle", "-addr", b.addr(), "-n", "30", "-time", "100ms", "-server-pid", fmt.Sprint(os.Getpid()), "-strict")

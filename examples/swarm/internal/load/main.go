@@ -75,6 +75,8 @@ func (o *Options) runner() func(context.Context, *Options, io.Writer) (*Report, 
 		return groups
 	case "fanout":
 		return fanout
+	case "broadcast":
+		return broadcast
 	case "idle":
 		return idle
 	case "offline":

@@ -48,6 +48,8 @@ type Options struct {
 	RecvMax   int // Receive Maximum of devices, 5.0 only
 	Stuck     int
 	Rounds    int
+	Followers int
+	Posts     int
 	Live      bool
 	Keep      bool
 	Pause     time.Duration
@@ -78,6 +80,7 @@ var workloads = []struct{ name, does string }{
 	{"pairs", "N senders, each with one receiver"},
 	{"groups", "rooms whose members all receive what some of them write"},
 	{"fanout", "one sender, N listeners"},
+	{"broadcast", "N pairs at a steady rate, and posts to many followers in the midst of it"},
 	{"idle", "N connections that only keep alive: the price of a connection"},
 	{"offline", "N devices subscribe and leave, messages are sent to them, they catch up"},
 	{"storm", "N devices lose their connections and come back at once"},
@@ -104,7 +107,11 @@ func flags(o *Options, stderr io.Writer) *flag.FlagSet {
 	fs.StringVar(&o.JSON, "json", "", "also write the report to this `file` (- is standard output)")
 	fs.BoolVar(&o.Quiet, "quiet", false, "no progress on standard error")
 	fs.BoolVar(&o.Strict, "strict", false, "exit status 1 if anything was lost, doubled, out of order or an error")
-	fs.IntVar(&o.Loops, "loops", 1, "threads of the client, one epoll loop each")
+	loops := 1
+	if is("broadcast") {
+		loops = 2
+	}
+	fs.IntVar(&o.Loops, "loops", loops, "threads of the client, one epoll loop each")
 	fs.Float64Var(&o.ConnectRate, "connect-rate", 0, "connections begun a `second`, 0 is as fast as they are accepted")
 	parallel := 64
 	if is("storm") {
@@ -117,6 +124,8 @@ func flags(o *Options, stderr io.Writer) *flag.FlagSet {
 	switch o.Workload {
 	case "pairs", "slow":
 		help = "pairs"
+	case "broadcast":
+		n, help = 200, "pairs"
 	case "fanout":
 		help = "listeners"
 	case "offline", "storm":
@@ -139,6 +148,9 @@ func flags(o *Options, stderr io.Writer) *flag.FlagSet {
 	fs.StringVar(&o.View, "view", view, "with -target hwangso: `encoding` of what is received: text, line, json, cbor or batch")
 	fs.BoolVar(&o.CID, "cid", true, "with -target hwangso: send an id with each message")
 	long, what := 10*time.Second, "measured time"
+	if is("broadcast") {
+		long, what = 5*time.Second, "measured time before the posts and again after them"
+	}
 	if is("offline", "storm") {
 		long, what = 10*time.Minute, "the whole run ends after this time, done or not"
 	}
@@ -166,6 +178,12 @@ func flags(o *Options, stderr io.Writer) *flag.FlagSet {
 		fs.IntVar(&o.RecvMax, "window", 0, "Receive Maximum of the devices, 0 is the protocol's 65,535; needs -mqtt 5")
 		fs.DurationVar(&o.Pause, "pause", 0, "wait before the devices come back, to look at the server or drop its page cache")
 		fs.BoolVar(&o.Keep, "keep", false, "leave the devices' sessions in the server at the end")
+	}
+	if is("broadcast") {
+		fs.Float64Var(&o.Rate, "rate", 1000, "messages a `second` of all pairs together")
+		fs.DurationVar(&o.Warmup, "warmup", time.Second, "time before the measured time")
+		fs.IntVar(&o.Followers, "followers", 5000, "connected followers")
+		fs.IntVar(&o.Posts, "posts", 10, "posts, the next one when one is acknowledged")
 	}
 	if is("slow") {
 		fs.IntVar(&o.Stuck, "stuck", 50, "clients that stop reading")
@@ -229,6 +247,10 @@ func (o *Options) Validate() error {
 		}
 		if o.QoS != 1 {
 			return fmt.Errorf("%s: servers keep messages for the absent at QoS 1 only", o.Workload)
+		}
+	case "broadcast":
+		if o.Followers < 1 || o.Posts < 1 || o.Rate <= 0 || o.QoS != 1 {
+			return errors.New("broadcast: -followers and -posts at least 1, -rate above 0, -qos 1")
 		}
 	case "slow":
 		if o.Stuck < 1 || o.Rounds < 1 {

@@ -22,6 +22,7 @@ type peer struct {
 	opening bool
 	dialed  int64
 	leaving bool // its end is our wish
+	posts   bool // what it sends are posts of a broadcast
 
 	send *sender
 
@@ -97,6 +98,9 @@ func (p *peer) Publish(_ *engine.Conn, m *packet.Publish) {
 		sh.n.delivered++
 		if st.intended >= sh.from {
 			sh.delivery.Record(now - st.intended)
+			if sh.split != nil {
+				sh.split.record(from.posts, st.intended, now)
+			}
 		}
 		if from.send.expect > 0 {
 			from.send.delivered(st.number, sh, now)

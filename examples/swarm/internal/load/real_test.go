@@ -63,6 +63,7 @@ func TestAgainstMochi(t *testing.T) {
 			{"pairs", "-n", "5", "-count", "50"},
 			{"groups", "-rooms", "2", "-members", "4", "-count", "20", "-rate", "400"},
 			{"fanout", "-n", "10", "-count", "20"},
+			{"broadcast", "-n", "5", "-rate", "200", "-followers", "50", "-posts", "4", "-time", "200ms", "-warmup", "50ms"},
 			{"idle", "-n", "20", "-time", "50ms"},
 		} {
 			r := swarm(t, append([]string{args[0], "-addr", l.Address(), "-mqtt", version, "-strict", "-time", "10s"}, args[1:]...)...)

@@ -56,8 +56,11 @@ type Report struct {
 	Server   *Server           `json:"server,omitempty"`
 	Client   *Client           `json:"client,omitempty"`
 	Crash    *Crash            `json:"crash,omitempty"`
-	Runs     []*Report         `json:"runs,omitempty"` // of slow and compare
-	Notes    []string          `json:"notes,omitempty"`
+
+	Broadcast *Broadcast `json:"broadcast,omitempty"`
+
+	Runs  []*Report `json:"runs,omitempty"` // of slow and compare
+	Notes []string  `json:"notes,omitempty"`
 }
 
 // Latency is a distribution in microseconds; percentiles within 0.4 %, mean

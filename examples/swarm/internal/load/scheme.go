@@ -18,6 +18,8 @@ import (
 //	user 8 gets swarm/u8             user/+/{view}
 //	to room 3   swarm/g3             room/g3/text[/{cid}]
 //	member gets swarm/g3             room/+/{view}
+//	to channel 0 swarm/c0            channel/c0/text[/{cid}]
+//	follower gets swarm/c0           channel/+/{view}
 type scheme struct {
 	opt     *Options
 	to      netip.AddrPort
@@ -95,6 +97,27 @@ func (s *scheme) roomFilter(r int) string {
 		return "room/+/" + s.opt.View
 	}
 	return "swarm/" + s.room(r)
+}
+
+// publisher is the configuration of who posts to the channel: brand0 of a
+// seeded population.
+func (s *scheme) publisher() engine.Config {
+	c := s.login("p", 0, 0)
+	if s.hwangso {
+		c.User = "brand0"
+	}
+	return c
+}
+
+// toChannel is the topic of a post.
+func (s *scheme) toChannel() string { return s.publish("channel/", "c0") }
+
+// channelFilter selects the posts.
+func (s *scheme) channelFilter() string {
+	if s.hwangso {
+		return "channel/+/" + s.opt.View
+	}
+	return "swarm/c0"
 }
 
 // cid reports whether topics end in an id of the message.

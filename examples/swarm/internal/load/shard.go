@@ -30,6 +30,7 @@ type shard struct {
 	senders   []*sender
 	pace      pace
 	opener    opener
+	split     *split // of the workload broadcast, else nil
 
 	// published after each round of the loop, for whoever coordinates
 	sent, acked, refused, delivered, closed atomic.Uint64

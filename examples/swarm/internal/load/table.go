@@ -48,6 +48,9 @@ func (r *Report) Write(w io.Writer) {
 			line(l.name, "p50 %s  p99 %s  p99.9 %s  max %s", micros(l.l.P50), micros(l.l.P99), micros(l.l.P999), micros(l.l.Max))
 		}
 	}
+	if r.Broadcast != nil {
+		r.Broadcast.write(line)
+	}
 	if s := r.Server; s != nil {
 		r.writeServer(line, s)
 	}
