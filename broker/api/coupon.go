@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hwangso/hwangso/broker/coupon"
+	"github.com/hwangso/hwangso/broker/tally"
 	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/hooks/phone"
 	"github.com/hwangso/hwangso/store"
@@ -47,7 +48,7 @@ func (a *API) newCoupons() (err error) {
 	}
 	secret := func(purpose, text string) [32]byte { return key.Sum(purpose, text) }
 	a.coupons, err = coupon.New(coupon.Config{
-		Store: a.store, Graph: a.graph, Secret: secret, Send: a.broker.SendContent, MaySee: a.maySee,
+		Store: a.store, Graph: a.graph, Secret: secret, Send: a.broker.SendContent, MaySee: a.maySee, Round: tally.Round,
 		Limits: a.broker.Limits(), Registerer: a.cfg.Registerer, Now: a.now,
 	})
 	return err
