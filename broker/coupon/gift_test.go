@@ -77,6 +77,7 @@ func TestGift(t *testing.T) {
 	if g.Code == "" || g.Code == old || !g.Opened {
 		t.Fatalf("opened: %+v", g)
 	}
+	want(t, "the giver's code after the opening", w.redeem("cafe", old, ""), Used)
 	again, err := w.Open(t.Context(), w.user("taker").Account, gift)
 	w.must(err)
 	want(t, "opened again", again.Code, g.Code)
@@ -135,6 +136,7 @@ func TestGiftReturns(t *testing.T) {
 		if second == first {
 			t.Error("the code that is back is the old one")
 		}
+		want(t, "the old code", w.redeem("cafe", first, ""), Used)
 		if seen == 1 {
 			g, err := w.Open(t.Context(), w.user("taker").Account, gift)
 			w.must(err)
