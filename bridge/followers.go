@@ -111,22 +111,18 @@ func (s *posts) Sift(ctx context.Context, j *bulk.Job, after, upto store.Account
 
 // sieve adds to out who of some followers is to be told, until enough are.
 func (s *posts) sieve(ctx context.Context, j *bulk.Job, p *story, users []store.AccountID, max int, out *bulk.Sifted) error {
-	where := make(map[store.AccountID][]graph.Registration)
-	var reached []store.AccountID
-	err := s.graph.RegistrationsOf(users, func(a store.AccountID, list []graph.Registration) error {
-		for i := range list {
-			if s.lanes[list[i].Provider] != nil {
-				reached, where[a] = append(reached, a), list
-				return nil
-			}
+	rings, err := s.graph.PostsRingFor(users, p.channel)
+	if err != nil || len(rings) == 0 {
+		if err == nil {
+			out.After, out.Users = users[len(users)-1], out.Users+len(users)
 		}
-		return nil
-	})
-	if err != nil {
 		return err
 	}
-	rings, err := s.graph.PostsRingFor(reached, p.channel)
-	if err != nil {
+	where := make(map[store.AccountID][]graph.Registration)
+	if err := s.graph.RegistrationsOf(rings, func(a store.AccountID, list []graph.Registration) error {
+		where[a] = list
+		return nil
+	}); err != nil {
 		return err
 	}
 	seen := 0
@@ -141,8 +137,10 @@ func (s *posts) sieve(ctx context.Context, j *bulk.Job, p *story, users []store.
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := s.consider(j, p, a, where[a], out); err != nil {
-			return err
+		if list := where[a]; len(list) > 0 {
+			if err := s.consider(j, p, a, list, out); err != nil {
+				return err
+			}
 		}
 	}
 	out.After, out.Users = users[len(users)-1], out.Users+len(users)

@@ -127,18 +127,9 @@ func (b *Bridge) unposted(ctx context.Context, log store.LogID, seq store.Seq) e
 	return err
 }
 
-// SetPost tells that the state of a post has changed (graph.SetPost), so that its pushes stop within moments, or go on.
-// What is on its way to a provider is not taken back. Without the call they do so within seconds. Nothing happens where
-// there are none.
-func (b *Bridge) SetPost(ctx context.Context, log store.LogID, seq store.Seq, to graph.PostState) error {
-	if to == graph.PostCanceled {
-		if err := b.bulk.SetFamily(ctx, postJob(log, seq), bulk.Canceled); err != nil {
-			return err
-		}
-	}
-	b.bulk.Look()
-	return nil
-}
+// Look is called after the state of a post (graph.SetPost) or of a channel has changed, so that pushes stop within moments,
+// or go on; without it they do so within seconds. What is on its way to a provider is not taken back.
+func (b *Bridge) Look() { b.bulk.Look() }
 
 // PostPushes is how far the pushes of a post have come.
 type PostPushes struct {
@@ -196,10 +187,17 @@ func (b *Bridge) unknown(log store.LogID, seq store.Seq) (p PostPushes, err erro
 	return p, nil
 }
 
-// PostProgress is PostPushes for who broadcasts: how many followers were considered, and whether all were.
-func (b *Bridge) PostProgress(log store.LogID, seq store.Seq) (considered int, done bool, err error) {
+// Considered is PostPushes for who broadcasts: how many followers have been considered for a post so far, and whether all
+// were, or nothing more is sent.
+func (b *Bridge) Considered(log store.LogID, seq store.Seq) (followers int, all bool, err error) {
 	p, err := b.PostPushes(log, seq)
 	return p.Considered, p.Done, err
+}
+
+// Pushed is PostPushes for who counts what became of a post: how many devices were woken for it.
+func (b *Bridge) Pushed(_ context.Context, log store.LogID, seq store.Seq) (int, error) {
+	p, err := b.PostPushes(log, seq)
+	return p.Sent, err
 }
 
 // record is a record of a log as the server sees it, nil if there is none any more.

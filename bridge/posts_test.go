@@ -178,7 +178,7 @@ func TestPostRingsForWhoWantsIt(t *testing.T) {
 			t.Errorf("%d jobs, %v", len(list), err)
 		}
 		for s := seq; s <= seq+4; s++ { // the last one does not exist
-			if _, done, err := w.b.PostProgress(p.notices, s); !done || err != nil {
+			if _, done, err := w.b.Considered(p.notices, s); !done || err != nil {
 				t.Errorf("%d: not done, %v", s, err)
 			}
 		}
@@ -315,20 +315,20 @@ func TestPostStops(t *testing.T) {
 		p := newPaper(t, w)
 		a, b := p.follower("a"), p.follower("b")
 		w.start()
-		state := func(log store.LogID, seq store.Seq, id string, to graph.PostState) {
+		state := func(id string, to graph.PostState) {
 			t.Helper()
 			w.ok(w.graph.SetPost(t.Context(), p.notices, id, func(post *graph.Post) error { post.State = to; return nil }))
-			w.ok(w.b.SetPost(t.Context(), log, seq, to))
+			w.b.Look()
 		}
 		seq := p.post(p.notices, "paused", graph.Post{State: graph.PostPaused})
 		p.told("paused")
 		if got := p.why(a, p.notices, seq); got != ReasonTurn {
 			t.Errorf("why: %s", got)
 		}
-		if _, done, err := w.b.PostProgress(p.notices, seq); done || err != nil {
+		if _, done, err := w.b.Considered(p.notices, seq); done || err != nil {
 			t.Errorf("a paused one is done: %v", err)
 		}
-		state(p.notices, seq, "bpaused", graph.PostOut)
+		state("bpaused", graph.PostOut)
 		p.told("goes on", a, b)
 
 		// Paused while the provider has one of them.
@@ -336,17 +336,17 @@ func TestPostStops(t *testing.T) {
 		w.lane.set(func(l *doubleLane) { l.before = gate })
 		seq = p.post(p.notices, "half", graph.Post{})
 		synctest.Wait()
-		state(p.notices, seq, "bhalf", graph.PostPaused)
+		state("bhalf", graph.PostPaused)
 		close(gate)
 		w.lane.set(func(l *doubleLane) { l.before = nil })
 		p.told("paused under way")
-		state(p.notices, seq, "bhalf", graph.PostOut)
+		state("bhalf", graph.PostOut)
 		p.told("goes on", a, b)
 
 		w.ok(w.graph.SetChannel(t.Context(), p.notices, func(c *graph.Channel) error { c.Suspended = 1; return nil }))
 		seq = p.post(p.notices, "suspended", graph.Post{})
 		p.told("the channel is suspended")
-		state(p.notices, seq, "bsuspended", graph.PostCanceled)
+		state("bsuspended", graph.PostCanceled)
 		w.ok(w.graph.SetChannel(t.Context(), p.notices, func(c *graph.Channel) error { c.Suspended = 0; return nil }))
 		p.told("canceled")
 

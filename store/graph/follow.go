@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -69,12 +70,16 @@ func (g *Graph) PostsRing(a store.AccountID, channel store.LogID) (bool, error) 
 	return s.ChannelPushes, nil
 }
 
-// PostsRingFor picks from many users, whose numbers ascend, those for whom PostsRing says so. What it reads takes nobody's
+// PostsRingFor picks from many followers, whose numbers ascend, those for whom PostsRing says so. What it reads takes nobody's
 // place in a cache. A row that cannot be understood is passed over.
 func (g *Graph) PostsRingFor(accounts []store.AccountID, channel store.LogID) ([]store.AccountID, error) {
 	rings := make(map[store.AccountID]bool)
 	var unsaid []store.AccountID // who leave it to their settings
 	err := g.store.RowsOf(TableFollow, accounts, store.KeyOf(channel), func(a store.AccountID, r store.Row) error {
+		if !bytes.Contains(r.Value, []byte(`"push"`)) && !bytes.Contains(r.Value, []byte(`"blocked"`)) { // as most do
+			unsaid = append(unsaid, a)
+			return nil
+		}
 		var f Follow
 		switch err := json.Unmarshal(r.Value, &f); {
 		case err != nil || !f.Follows() || f.Blocked != 0:
