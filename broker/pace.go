@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -25,10 +26,10 @@ type pace struct {
 }
 
 const (
-	paceLow   = 2_000.0  // sessions a second, whatever chat says
-	paceBegin = 4_000.0  // when chat begins
-	paceHigh  = 40_000.0 // however idle chat is
-	paceSlice = 64       // sessions woken at once, at most
+	paceLow   = 2_000.0 // sessions a second, whatever chat says
+	paceBegin = 3_000.0 // when chat begins
+	paceCore  = 4_000.0 // of each core, however idle chat is: it bounds what comes back from those who are told, too
+	paceSlice = 64      // sessions woken at once, at most
 	paceStep  = 2 * time.Millisecond
 	paceLook  = 10 * time.Millisecond
 	paceChat  = time.Second          // chat is there for so long after a delivery
@@ -68,7 +69,10 @@ func (p *pace) look(now time.Time) {
 	late, chats, over := time.Duration(p.late.Swap(0)), p.chats.Swap(0), p.over
 	p.over = 0
 	was := p.paced(now)
-	if chats > 0 {
+	switch {
+	case chats > 0 && stale:
+		p.busy = now.Add(5 * paceLook) // until then it shows whether there is chat now
+	case chats > 0:
 		p.busy = now.Add(paceChat)
 	}
 	switch {
@@ -81,7 +85,7 @@ func (p *pace) look(now time.Time) {
 	case late > lateChat || over > lateTimer:
 		p.rate = max(paceLow, p.rate*0.7)
 	default:
-		p.rate = min(paceHigh, p.rate*1.05+20)
+		p.rate = min(max(paceLow, paceCore*float64(runtime.GOMAXPROCS(0))), p.rate*1.05+20)
 	}
 	p.shown.Store(int64(p.rate))
 }
