@@ -129,7 +129,7 @@ var importGraph = []arrows{
 	{"broker/api", []string{"bridge", "bridge/bulk", "bridge/lane", "bridge/push", "broker", "broker/coupon", "broker/discovery", "broker/files", "broker/link", "broker/openroom", "broker/search", "broker/signup", "broker/tally", "broker/view", "hooks", "hooks/limit", "hooks/phone", "store",
 		"store/graph", "store/policy"}, []string{modHuma, modPrometheus},
 		"control operations over any store: HTTP and OpenAPI are spelled here; of the bridge it shows decisions and how lanes are"},
-	{"broker/cmd", []string{"bridge", "bridge/apns", "bridge/bulk", "bridge/fcm", "bridge/push", "bridge/pushsim", "bridge/webpush", "broker", "broker/api", "broker/files", "broker/proxy", "broker/signup",
+	{"broker/cmd", []string{"bridge", "bridge/apns", "bridge/bulk", "bridge/fcm", "bridge/push", "bridge/pushsim", "bridge/webpush", "broker", "broker/api", "broker/files", "broker/proxy", "broker/signup", "broker/tally",
 		"broker/view", "broker/wire", "hooks", "hooks/limit", "hooks/phone", "store",
 		"store/bolt", "store/graph", "examples/chat/client", "examples/chat/terminal", "examples/chat/tty"}, []string{modPrometheus, modSys},
 		"main's other half: it chooses the implementations, and offers the chat example as a command"},

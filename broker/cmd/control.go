@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/hwangso/hwangso/broker/api"
+	followers "github.com/hwangso/hwangso/broker/tally"
 	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/store"
 )
@@ -52,7 +53,8 @@ func (srv *server) control() error {
 		Files:    srv.files,
 		Push:     srv.pushes.forAPI(),
 		Carriers: carriers,
-		Version:  Version(), Gatherer: srv.reg,
+		AppsOpen: !set.appApproval, RoundLinks: followers.Round,
+		Version: Version(), Gatherer: srv.reg,
 		PublicMetrics: set.admin == "" && set.https == "" && onlyLoopback(set.http),
 		Logger:        srv.log, Registerer: srv.reg,
 	})

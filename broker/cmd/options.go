@@ -51,6 +51,7 @@ type settings struct {
 	push                       pushSettings
 	nights                     string
 	adCap                      int
+	appApproval                bool
 }
 
 func (s *settings) register(f *flag.FlagSet) {
@@ -109,6 +110,7 @@ func (s *settings) register(f *flag.FlagSet) {
 	f.Int64Var(&s.maxFiles, "max-files", 2<<30, "`bytes` of a user's files together")
 	f.StringVar(&s.nights, "nights", "", "a `file` with the hours in which advertising of channels waits, by country (see docs/policy.md); empty: those that are known")
 	f.IntVar(&s.adCap, "ad-cap", hooks.AdCap, "advertising posts that a user gets in 24 hours from all channels together, 0 for no limit")
+	f.BoolVar(&s.appApproval, "app-approval", true, "other people's apps send links once an operator has approved them (hwangso app)")
 	s.push.register(f)
 	f.BoolVar(&s.narrate, "narrate", false, "tell the traffic in words on standard output (no bodies)")
 	f.BoolVar(&s.stopWithStdin, "stop-with-stdin", false, "stop when standard input ends, for a server that another program runs")

@@ -14,6 +14,7 @@ func commands() []command {
 		limitsCommand(),
 		holdCommand(),
 		auditCommand(),
+		appCommand(),
 		pushCommand(),
 		{name: "status", args: "[flags]", summary: "Tell how the server is", run: status},
 		{name: "erase", args: "USER -yes | -undo", summary: "Remove a user and everything it wrote", text: eraseText, run: erase},
