@@ -56,6 +56,7 @@ type Config struct {
 	Rules    hooks.AccessConfig
 	Requests Requests // nil: no control requests over MQTT; may be set before Start by SetRequests
 	Events   Events
+	Plans    Plans          // nil: channels post as much as they like; may be set before Start by SetPlans
 	Files    Attachable     // nil: messages cannot name files
 	Limits   *limit.Limiter // nil: nobody is limited
 

@@ -43,7 +43,12 @@ func memo[T any](r *store.Record) *T {
 	return e
 }
 
-func (b *Broker) shared(r *store.Record, cbor bool, system view.System) view.Shared {
+// shared is the part of a record's envelope that its receivers share. reader is 0 but for the follower of a thread, for whom
+// the names are others: see NamesOf.
+func (b *Broker) shared(r *store.Record, cbor bool, system view.System, reader store.AccountID) view.Shared {
+	if reader != 0 {
+		return b.encoded(r, cbor, system, reader)
+	}
 	e := encodingsOf(r, system)
 	at := &e.json
 	if cbor {
@@ -52,19 +57,18 @@ func (b *Broker) shared(r *store.Record, cbor bool, system view.System) view.Sha
 	if s := at.Load(); s != nil {
 		return *s
 	}
-	var s view.Shared
-	env := b.EnvOf(r.Log)
-	env.System = system
-	if r.Sender == theChannel {
-		env.Names = nil
-	}
-	if cbor {
-		s = view.CBOR(r, env)
-	} else {
-		s = view.JSON(r, env)
-	}
+	s := b.encoded(r, cbor, system, 0)
 	at.Store(&s)
 	return s
+}
+
+func (b *Broker) encoded(r *store.Record, cbor bool, system view.System, reader store.AccountID) view.Shared {
+	env := b.EnvOf(r.Log, reader)
+	env.System = system
+	if cbor {
+		return view.CBOR(r, env)
+	}
+	return view.JSON(r, env)
 }
 
 // SystemFor is what a device of an account gets of a record: what is for its own system, as it said itself, or of a link
@@ -118,17 +122,20 @@ func (s *Session) encode(dst []byte, f *feed, rt *route, r *store.Record, page *
 	case hooks.Line:
 		return view.Line(dst, r, s.lang, s.names(f, r), view.Own{Viewer: s.id.Account, System: page.links[r.Seq]})
 	case hooks.CBOR:
-		return s.b.shared(r, true, page.links[r.Seq]).Append(dst, s.receiver(r, page))
+		return s.b.shared(r, true, page.links[r.Seq], s.reader(f)).Append(dst, s.receiver(r, page))
 	}
-	return s.b.shared(r, false, page.links[r.Seq]).Append(dst, s.receiver(r, page))
+	return s.b.shared(r, false, page.links[r.Seq], s.reader(f)).Append(dst, s.receiver(r, page))
 }
 
 // names are how accounts are called in what this session gets of a record.
-func (s *Session) names(f *feed, r *store.Record) view.Names {
-	if r.Sender == theChannel {
-		return channelName(f.topic.Name)
+func (s *Session) names(f *feed, r *store.Record) view.Names { return s.b.NamesOf(r.Log, s.reader(f)) }
+
+// reader is whose eyes make a difference to the names in a feed: see NamesOf.
+func (s *Session) reader(f *feed) store.AccountID {
+	if f.topic.Act == hooks.Ask {
+		return s.id.Account
 	}
-	return s.b.NamesOf(r.Log)
+	return 0
 }
 
 // pageContext is what the records of one page need beside themselves; it is gathered without the session's lock.

@@ -15,6 +15,9 @@ func (b *Broker) MarksFor(viewer store.AccountID, info *store.LogInfo) (store.Ma
 	if err != nil {
 		return marks, fmt.Errorf("broker: marks: %w", err)
 	}
+	if info.Key.OfChannel() { // nobody learns who has read there, not even how many
+		return marks.Own(viewer), nil
+	}
 	peer := info.Key.Peer(viewer)
 	if info.Key.Kind != store.LogPair || peer == viewer {
 		return marks, nil

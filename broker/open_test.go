@@ -54,7 +54,7 @@ func TestFullOpenRoom(t *testing.T) {
 		c.subscribe("room/+/" + []string{"line", "json"}[i%2])
 		clients = append(clients, c)
 	}
-	id := w.b.NamesOf(log).Name(w.users["u4"].ID)
+	id := w.b.NamesOf(log, 0).Name(w.users["u4"].ID)
 	const messages = 20
 	for i := range messages {
 		clients[5].s.Publish(Publication{Topic: "room/hall/text", Payload: fmt.Appendf(nil, "message %d", i)}, Ack{PacketID: uint16(i + 1), QoS: 1})
@@ -75,7 +75,7 @@ func TestFullOpenRoom(t *testing.T) {
 func TestNamesOf(t *testing.T) {
 	w := newWorld(t, "alice")
 	_, log := w.full(2)
-	names := w.b.NamesOf(log).(view.Nicknames)
+	names := w.b.NamesOf(log, 0).(view.Nicknames)
 	u := w.users["u0"].ID
 	if id := names.Name(u); !graph.IsPseudonym(id) || names.Nickname(u) != "n1" {
 		t.Errorf("%q, %q", id, names.Nickname(u))
@@ -87,7 +87,7 @@ func TestNamesOf(t *testing.T) {
 	if n := names.Name(stranger.ID) + names.Nickname(stranger.ID) + names.Name(0) + names.Nickname(9999); n != "" {
 		t.Errorf("%q", n)
 	}
-	if other := w.b.NamesOf(log + 1000).(view.Nicknames); other.Name(u) != "u0" || other.Nickname(u) != "u0" {
+	if other := w.b.NamesOf(log+1000, 0).(view.Nicknames); other.Name(u) != "u0" || other.Nickname(u) != "u0" {
 		t.Error("in another room it has another name")
 	}
 }

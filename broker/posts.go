@@ -210,18 +210,6 @@ func (s *Session) lastPost(p *reading, log store.LogID, seq store.Seq) store.Seq
 // theChannel stands for whoever wrote a post, in what followers get.
 const theChannel = store.AccountID(math.MaxUint64)
 
-// channelName are the names in what followers get of a channel: nobody's in an envelope, and the channel's for people to
-// read.
-type channelName string
-
-var _ view.Nicknames = channelName("")
-
-// Name implements view.Names.
-func (channelName) Name(store.AccountID) string { return "" }
-
-// Nickname implements view.Nicknames.
-func (n channelName) Nickname(store.AccountID) string { return string(n) }
-
 // postAs is a post as some of its readers get it.
 type postAs struct {
 	publisher bool

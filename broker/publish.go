@@ -242,7 +242,8 @@ func (b *Broker) decide(id hooks.Identity, t hooks.Topic, what said, cid string,
 	if err != nil {
 		return nil, err
 	}
-	if t.Act == hooks.Message {
+	message := t.Act == hooks.Message || t.Act == hooks.Ask
+	if message {
 		if err := b.mentions(what.content, grant, id.Account); err != nil {
 			return nil, err
 		}
@@ -250,8 +251,13 @@ func (b *Broker) decide(id hooks.Identity, t hooks.Topic, what said, cid string,
 			return nil, err
 		}
 	}
-	if t.Act == hooks.Message && grant.Key.Kind == store.LogPair {
+	if message && grant.Key.Kind == store.LogPair {
 		if grant.Log, err = b.admit(id.Account, grant); err != nil {
+			return nil, err
+		}
+	}
+	if message && grant.Key.OfChannel() {
+		if grant.Log, err = b.admitChannel(id, grant, what.content, cid); err != nil {
 			return nil, err
 		}
 	}
@@ -270,7 +276,7 @@ func (b *Broker) decide(id hooks.Identity, t hooks.Topic, what said, cid string,
 		if err := b.operation(&d, what.op, grant); err != nil {
 			return nil, err
 		}
-	case hooks.Message:
+	case hooks.Message, hooks.Ask:
 		if err := b.quote(&d, what.content.ReplyTo, grant); err != nil {
 			return nil, err
 		}
@@ -294,6 +300,9 @@ func say(d *store.Draft, c view.Content) {
 
 // mentions checks who is mentioned: members only, everybody only by those who moderate.
 func (b *Broker) mentions(c view.Content, g hooks.Grant, me store.AccountID) error {
+	if g.Key.OfChannel() && (c.All || len(c.Mentions) > 0) {
+		return store.Bad("nobody can be mentioned in a channel: its followers and publishers are not known by name")
+	}
 	if c.All && g.Key.Kind == store.LogRoom && g.Log.Members.Role(me) < store.RoleModerator {
 		return store.Forbidden(store.ReasonRole, "only moderators may mention everybody")
 	}
@@ -335,7 +344,11 @@ func (b *Broker) operation(d *store.Draft, op view.Operation, g hooks.Grant) err
 	if err != nil {
 		return err
 	}
-	page, err := b.store.Read(store.Query{Log: d.Log, Viewer: d.Sender, After: op.Op.Target - 1, Upto: op.Op.Target, Max: 1, Withhold: withhold})
+	viewer := d.Sender
+	if g.Key.Kind == store.LogChannel { // all of its publishers answer for all its posts
+		viewer = 0
+	}
+	page, err := b.store.Read(store.Query{Log: d.Log, Viewer: viewer, After: op.Op.Target - 1, Upto: op.Op.Target, Max: 1, Withhold: withhold})
 	if err != nil && store.CodeOf(err) != store.CodeTrimmed {
 		return err
 	}
@@ -349,6 +362,13 @@ func (b *Broker) operation(d *store.Draft, op view.Operation, g hooks.Grant) err
 	own := r.Sender == d.Sender
 	fresh := b.now().Sub(time.UnixMilli(r.Time)) <= editTime
 	moderator := g.Key.Kind == store.LogRoom && g.Log.Members.Role(d.Sender) >= store.RoleModerator
+	if g.Key.Kind == store.LogChannel {
+		if err := b.operatePost(d, op, g, r, fresh); err != nil {
+			return err
+		}
+		d.Op, d.Text = op.Op, bytes.Clone(op.Text)
+		return nil
+	}
 	switch op.Op.Kind {
 	case store.OpEdit:
 		switch {
@@ -391,7 +411,7 @@ func (b *Broker) typing(id hooks.Identity, g hooks.Grant) {
 	if !b.typists.due(typist{g.Log.ID, id.Account}, b.now()) {
 		return
 	}
-	typist := b.NamesOf(g.Log.ID).Name(id.Account)
+	typist := b.NamesOf(g.Log.ID, 0).Name(id.Account)
 	if typist == "" {
 		return
 	}

@@ -399,7 +399,7 @@ func (s *Session) deliverBatch(p *pump, f *feed, records []*store.Record, id uin
 			s.send(p, f, rt, start, r.Seq, r.Seq, r.Expiry, 0)
 			continue
 		}
-		items = append(items, view.Item{Shared: s.b.shared(r, true, p.page.links[r.Seq]), Own: s.receiver(r, &p.page)})
+		items = append(items, view.Item{Shared: s.b.shared(r, true, p.page.links[r.Seq], s.reader(f)), Own: s.receiver(r, &p.page)})
 		seqs = append(seqs, r.Seq)
 		p.page.base = r.Seq
 	}

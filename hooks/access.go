@@ -91,12 +91,16 @@ type Grant struct {
 	Accepts bool
 	Open    bool          // the room is an open one: who is in it is known by the room's own ids
 	Slow    time.Duration // the sender is held to the room's slow mode: see Pace
+	Channel store.LogInfo // of what is published in a channel or a thread: the channel's notices
 }
 
-// Audience is who may ever see a record written under the grant.
+// Audience is who may ever see a record written under the grant, of those who are members then.
 func (g Grant) Audience() store.Audience {
 	switch g.Outcome {
 	case policy.Shadow:
+		if g.Key.Kind == store.LogThread {
+			return store.AudienceBoth // of those who are in: who must not see it is none of them
+		}
 		return store.AudienceSender
 	case policy.Request:
 		return store.AudienceRequest
@@ -120,7 +124,7 @@ func (g Grant) Version() uint64 {
 	return g.Log.Members.Version
 }
 
-// Publish decides whether a user may publish to a topic of a room or a 1:1 conversation: a message, an operation on an
+// Publish decides whether a user may publish to a topic of a room, a 1:1 conversation or a channel: a message, an operation on an
 // earlier one (Edit; whether this user may do it to that message is decided by who knows the message), Typing or Read.
 // A denial is what Refusal says; storage errors are passed on. Other places are CodeNotFound: there is nobody to publish
 // to. A first message of the day to a stranger waits for the disk, whatever becomes of it: see AccessConfig.Strangers.
@@ -130,6 +134,13 @@ func (a *Access) Publish(me store.AccountID, t Topic) (Grant, error) {
 		return a.room(me, t)
 	case User:
 		return a.pair(me, t)
+	case Channel:
+		if t.Act == Ask {
+			return a.ask(me, t)
+		}
+		return a.post(me, t)
+	case Thread:
+		return a.answer(me, t)
 	}
 	return Grant{}, &store.Error{Code: store.CodeNotFound, Text: "there is no such " + t.Place.String()}
 }

@@ -201,7 +201,7 @@ func Select(filters []Filter, log Topic) Selection {
 		case last == "+" || last == "#":
 			wildcard = true
 		case last == "edit":
-			s.Edits = s.Edits || log.Act == Message && (log.Place == Room || log.Place == User)
+			s.Edits = s.Edits || log.Act == Message && (log.Place == Room || log.Place == User || log.Place == Channel)
 		default:
 			if v, ok := ParseView(last); ok {
 				s.View, s.Explicit = max(s.View, v), true

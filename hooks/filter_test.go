@@ -23,7 +23,7 @@ func TestParseFilter(t *testing.T) {
 		"room/#": nil, "room/+/#": nil, "room/+/json": nil, "room/+/+": nil, "room/lobby/#": nil, "room/lobby/+": nil, "room/lobby/line": nil,
 		"room/+/batch": nil, "room/+/text/#": nil, "room/+/typing/+": nil, "room/+/typing/#": nil, "room/+/typing/Bob": nil, "room/+/typing": nil,
 		"room/+/read": nil, "room/+/edit": nil, "room/+/+/+": nil, "+/+/typing/+": nil, "user/+/json": nil, "user/bob/typing/bob": nil,
-		"user/+/read": nil, "user/+/edit/#": nil, "channel/+/json": nil, "channel/+/ask/json": nil, "channel/cafe/ask/+": nil,
+		"user/+/read": nil, "user/+/edit/#": nil, "channel/+/json": nil, "channel/+/edit": nil, "channel/+/ask/json": nil, "channel/cafe/ask/+": nil,
 		"channel/cafe/progress": nil, "thread/cafe/+/json": nil, "thread/#": nil, "presence/+": nil, "presence/bob": nil, "notice/json": nil,
 		"notice/+": nil, "notice/#": nil, "api/#": nil, "api/+/+": nil, "reply/#": nil, "reply/+": nil, "reply/Abc": nil, "reply/a/b": nil,
 		"room/Lobby/text": nil,
@@ -36,7 +36,7 @@ func TestParseFilter(t *testing.T) {
 		"$SYS/#": ErrSys, "$SYS": ErrSys, "$SYS/broker/+": ErrSys,
 		"+": ErrNothing, "room": ErrNothing, "room/": ErrNothing, "room/lobby": ErrNothing, "room/lobby/": ErrNothing, "room/+/txt": ErrNothing,
 		"room/+/text/+": ErrNothing, "room/lobby/json/x": ErrNothing, "room/../json": ErrNothing, "room/a b/json": ErrNothing, "room/한글/json": ErrNothing,
-		"room/+/read/+": ErrNothing, "channel/+/edit": ErrNothing, "channel/+/typing/+": ErrNothing, "channel/x/ask": ErrNothing, "thread/x/json": ErrNothing,
+		"room/+/read/+": ErrNothing, "channel/+/edit/x": ErrNothing, "channel/+/typing/+": ErrNothing, "channel/x/ask": ErrNothing, "thread/x/json": ErrNothing,
 		"presence": ErrNothing, "presence/a/b": ErrNothing, "notice": ErrNothing, "notice/edit": ErrNothing, "notice/json/x": ErrNothing,
 		"reply": ErrNothing, "reply/": ErrNothing, "api/sync": ErrNothing, "+/+/+/+/+": nil, "+/x y/json": nil /* reply/x y/json */, "+/x y": nil, "+/": ErrNothing,
 		"room/" + strings.Repeat("+/", 200) + "+": ErrTooLong, strings.Repeat("a", 513): ErrTooLong, strings.Repeat("/", 128): ErrTooLong,
@@ -183,6 +183,8 @@ func TestSelect(t *testing.T) {
 		{"channel/+/json", cafe, Selection{View: JSON, Explicit: true}},
 		{"channel/+/json", ask, Selection{}},
 		{"channel/+/ask/text", cafe, Selection{}},
+		{"channel/+/edit", cafe, Selection{Edits: true}},
+		{"channel/+/edit", ask, Selection{}},
 		{"channel/+/ask/text", ask, Selection{View: Text, Explicit: true}},
 		{"channel/+/+/text", ask, Selection{View: Text, Explicit: true}},
 		{"channel/cafe/#", ask, Selection{View: JSON}},
@@ -226,7 +228,7 @@ func naiveSelect(filters []Filter, log Topic) Selection {
 				s.View, s.Explicit = max(s.View, v), true
 			}
 		}
-		if log.Act == Message && (log.Place == Room || log.Place == User) {
+		if log.Act == Message && log.Place != Thread && log.Place != Notice {
 			prefix := log.Place.String() + "/" + log.Name
 			s.Edits = s.Edits || naiveMatch(f.s, prefix+"/edit") && !naiveMatch(f.s, prefix+"/x")
 		}
@@ -309,12 +311,12 @@ func TestSingleSilentCould(t *testing.T) {
 		}
 	}
 	for s, want := range map[string]string{
-		"#":               "room+message room+typing room+read room+edit user+message user+typing user+read user+edit channel+message channel+ask channel+progress thread+message presence+status notice+message reply+answer",
+		"#":               "room+message room+typing room+read room+edit user+message user+typing user+read user+edit channel+message channel+edit channel+ask channel+progress thread+message presence+status notice+message reply+answer",
 		"room/+/json":     "room+message",
 		"room/+/+":        "room+message room+read room+edit",
 		"+/+/typing/+":    "room+typing user+typing thread+message reply+answer",
 		"+/+":             "presence+status notice+message reply+answer",
-		"channel/cafe/#":  "channel+message channel+ask channel+progress",
+		"channel/cafe/#":  "channel+message channel+edit channel+ask channel+progress",
 		"+/+/+/json":      "channel+ask thread+message room+typing user+typing reply+answer", // a user may be called json
 		"+/json":          "presence+status notice+message reply+answer",
 		"room/lobby/read": "room+read",

@@ -23,6 +23,7 @@ var grammar = [...]shape{
 	{User, Typing, true, "user/{name}/typing/{name}"},
 	{User, Typing, false, "user/{name}/typing"},
 	{Channel, Message, true, "channel/{name}/{view}"},
+	{Channel, Edit, true, "channel/{name}/edit"},
 	{Channel, Ask, true, "channel/{name}/ask/{view}"},
 	{Channel, Progress, true, "channel/{name}/progress"},
 	{Thread, Message, true, "thread/{name}/{name}/{view}"},

@@ -187,6 +187,7 @@ type Topic struct {
 //	room/{room}/typing            user/{peer}/typing
 //	room/{room}/read              user/{peer}/read
 //	channel/{channel}/{view}[/{cid}]
+//	channel/{channel}/edit[/{cid}]
 //	channel/{channel}/ask/{view}
 //	thread/{channel}/{pseudonym}/{view}
 //	api/{op}/{rid}
@@ -254,7 +255,7 @@ func (t Topic) parseConversation(topic, rest string) (Topic, error) {
 		return t.withView(topic, tail, false)
 	case t.Place == Channel && word == "progress":
 		return Topic{}, refuse(ErrReserved, "%s is written by the server only", show(topic))
-	case t.Place == Channel:
+	case t.Place == Channel && word != "edit":
 	case word == "typing" || word == "read":
 		t.Act = Read
 		if word == "typing" {
@@ -370,7 +371,7 @@ func otherActs(p Place) string {
 	case Room, User:
 		return ", or send to …/typing, …/read or …/edit"
 	case Channel:
-		return ", or ask with …/ask/text"
+		return ", send to …/edit, or ask with …/ask/text"
 	}
 	return ""
 }

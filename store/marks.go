@@ -72,6 +72,15 @@ func (m Marks) With(a AccountID, at Seq) Marks {
 	return out
 }
 
+// Own returns the marks as nobody's but one user's: those of others count as if they had read everything.
+func (m Marks) Own(a AccountID) Marks {
+	own := Marks{head: m.head}
+	if s, ok := m.find(a); ok {
+		own.by = []markOf{{a, s}}
+	}
+	return own
+}
+
 // Unread is the number of those who count and have not read the record with this sequence, its sender not counted. It
 // comes from watermarks alone, and is the same for everybody who asks.
 func (m Marks) Unread(seq Seq, sender AccountID) int {
@@ -79,7 +88,7 @@ func (m Marks) Unread(seq Seq, sender AccountID) int {
 	if at, counts := m.find(sender); counts && at < seq {
 		n--
 	}
-	return n
+	return max(n, 0)
 }
 
 // Step is a sequence and how many members' marks stand at it.

@@ -235,7 +235,7 @@ func (a *API) envelope(me store.AccountID, device store.DeviceID, r *store.Recor
 	if base+1 < r.Seq && base != noBase {
 		own.Withheld = store.Span{From: base + 1, To: r.Seq - 1}
 	}
-	env := a.broker.EnvOf(r.Log)
+	env := a.broker.EnvOf(r.Log, me)
 	env.System = a.broker.SystemFor(r, me, device)
 	s := view.JSON(r, env)
 	return s.Append(make([]byte, 0, s.Len()+view.MaxOwn), own)

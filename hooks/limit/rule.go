@@ -35,6 +35,7 @@ const (
 	APICostly
 	Reports
 	Appeals
+	Asks
 	Codes
 	CodesAddress
 	rules
@@ -92,6 +93,7 @@ var infos = [rules]Info{
 	APICostly:       {APICostly, "api_costly", ByUser, Rate{10, time.Second, 300}, "control requests for history and sync", "too many large requests at once"},
 	Reports:         {Reports, "reports", ByUser, Rate{20, day, 20}, "reports", "too many reports today"},
 	Appeals:         {Appeals, "appeals", ByUser, Rate{5, day, 5}, "appeals", "too many appeals today"},
+	Asks:            {Asks, "asks", ByUser, Rate{30, 10 * time.Minute, 30}, "messages to channels", "too many messages to channels at once"},
 	Codes:           {Codes, "codes", ByShop, Rate{10, time.Minute, 30}, "wrong codes of coupons; beyond it none is looked at", "too many wrong codes"},
 	CodesAddress:    {CodesAddress, "codes_address", ByAddress, Rate{30, time.Minute, 100}, "wrong codes of coupons; beyond it none is looked at", "too many wrong codes from this address"},
 }

@@ -34,6 +34,9 @@ func (h *Hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 }
 
 func (h *Hook) publish(s *session, t hooks.Topic, pk packets.Packet) error {
+	if t.Place == hooks.Channel || t.Place == hooks.Thread { // followers are decided about one by one, which subscriptions cannot
+		return &store.Error{Code: store.CodeNotFound, Text: "there is no such " + t.Place.String()}
+	}
 	g, err := h.opt.Access.Publish(s.id.Account, t)
 	if err != nil {
 		return err
