@@ -22,7 +22,7 @@
 //	r  6  sequence of the message this one answers
 //	m  7  mentions: identifiers, and "@all"
 //	a  8  attachments: maps, opaque to the server. In JSON a byte string is base64url without padding
-//	l  9  link, of kind link
+//	l  9  link, of kind link: what the receiving device opens, of its own system alone. See Link
 //	x 10  what happened, see below
 //	w 11  true: the sender is a stranger to this receiver, who is shown a warning
 //	u 12  members who have not read this message, its sender not counted, at the moment of delivery; absent: 0
