@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hwangso/hwangso/bridge/egress"
 	"github.com/hwangso/hwangso/bridge/push"
 )
 
@@ -47,8 +48,8 @@ func failed(err error, otherwise push.Outcome) push.Answer {
 		n    net.Error
 	)
 	switch {
-	case errors.Is(err, errBlocked):
-		return push.Answer{Outcome: push.Blocked, Reason: "address", Err: errBlocked}
+	case errors.Is(err, egress.ErrBlocked):
+		return push.Answer{Outcome: push.Blocked, Reason: "address", Err: egress.ErrBlocked}
 	case errors.Is(err, context.Canceled):
 		a.Reason, a.Err = "canceled", context.Canceled
 	case errors.As(err, &dns):

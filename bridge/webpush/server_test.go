@@ -134,7 +134,7 @@ func note() push.Note {
 // provider may speak to 127.0.0.1, unless that is changed.
 func (s *service) provider(change func(*Config)) *Provider {
 	s.t.Helper()
-	cfg := Config{Key: newKeyFile(s.t), Contact: "mailto:operator@example.com", CA: x509.NewCertPool(), Allow: prefixes("127.0.0.0/8")}
+	cfg := Config{Key: newKeyFile(s.t), Contact: "mailto:operator@example.com", CA: x509.NewCertPool(), Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 	cfg.CA.AddCert(s.Certificate())
 	if change != nil {
 		change(&cfg)

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/hwangso/hwangso/bridge/credential"
+	"github.com/hwangso/hwangso/bridge/egress"
 	"github.com/hwangso/hwangso/bridge/push"
 )
 
@@ -80,13 +81,13 @@ func (c *Config) Validate() error {
 
 // Provider sends web push. Make one with New.
 type Provider struct {
-	guard     *guard
+	guard     *egress.Guard
 	keys      *credential.File[*vapidKey]
 	signer    *signer
 	dialer    *net.Dialer
 	transport *http.Transport
 	slots     chan struct{}
-	hosts     *hosts
+	hosts     *egress.Hosts
 	now       func() time.Time
 }
 
@@ -109,16 +110,13 @@ func New(cfg Config) (*Provider, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	g := &guard{}
-	for _, p := range cfg.Allow {
-		g.allow = append(g.allow, p.Masked())
-	}
+	g := newGuard(cfg.Allow)
 	p := &Provider{
 		guard:  g,
 		signer: &signer{contact: cfg.Contact, now: cfg.Now, kept: make(map[string]signed)},
-		dialer: &net.Dialer{Timeout: connect, KeepAlive: 30 * time.Second, Control: g.control},
+		dialer: &net.Dialer{Timeout: connect, KeepAlive: 30 * time.Second, Control: g.Control},
 		slots:  make(chan struct{}, cfg.InFlight),
-		hosts:  &hosts{most: cfg.PerHost, open: make(map[string]*host)},
+		hosts:  egress.NewHosts(cfg.PerHost),
 		now:    cfg.Now,
 	}
 	p.transport = &http.Transport{
@@ -151,7 +149,7 @@ func (p *Provider) PublicKey() string { return p.keys.Get().public }
 func (p *Provider) Send(ctx context.Context, m *push.Push) push.Answer {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	to, err := p.guard.parse(m.To.Token)
+	to, err := p.guard.Parse(m.To.Token)
 	if err != nil {
 		return push.Answer{Outcome: push.Blocked, Reason: "endpoint", Err: fmt.Errorf("webpush: %w", err)}
 	}
@@ -167,7 +165,7 @@ func (p *Provider) Send(ctx context.Context, m *push.Push) push.Answer {
 		return push.Answer{Outcome: push.Rejected, Reason: "payload", Err: err}
 	}
 	// The host's share first: who waits for that holds nothing that others wait for.
-	leave, ok := p.hosts.take(ctx, strings.ToLower(to.Host))
+	leave, ok := p.hosts.Take(ctx, strings.ToLower(to.Host))
 	if !ok {
 		return push.Answer{Outcome: push.Unavailable, Reason: "host_in_flight"}
 	}

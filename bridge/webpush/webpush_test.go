@@ -182,7 +182,7 @@ func TestRebinding(t *testing.T) {
 		t.Errorf("no address: %+v", a)
 	}
 	// The same name with the address allowed.
-	p.guard.allow = loopback
+	p.guard.Allow = loopback
 	answers.Store([]string{"127.0.0.1"})
 	if a := p.Send(t.Context(), m); a.Outcome != push.Delivered {
 		t.Errorf("allowed: %+v", a)
@@ -279,8 +279,8 @@ func TestHungHost(t *testing.T) {
 	if here.Load() != 4 {
 		t.Errorf("%d requests at once at the slow one", here.Load())
 	}
-	if len(p.hosts.open) != 0 {
-		t.Errorf("%d hosts are remembered", len(p.hosts.open))
+	if n := p.hosts.Len(); n != 0 {
+		t.Errorf("%d hosts are remembered", n)
 	}
 }
 

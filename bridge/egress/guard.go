@@ -1,4 +1,4 @@
-package webpush
+package egress
 
 import (
 	"errors"
@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// errBlocked is why a connection is not made.
-var errBlocked = errors.New("webpush: the address must not be spoken to")
+// ErrBlocked is why a connection is not made.
+var ErrBlocked = errors.New("egress: the address must not be spoken to")
 
 // special are the IPv4 networks that are not of the public internet: IANA's registry of special-purpose addresses (RFC
 // 6890), multicast, and an address by which virtual machines of one provider reach their host.
@@ -44,33 +44,37 @@ func public(a netip.Addr) bool {
 	return global.Contains(a) && !slices.ContainsFunc(notGlobal, in)
 }
 
-// guard says to which addresses a connection may be made.
-type guard struct {
-	allow []netip.Prefix // may be spoken to all the same, on every port
+// Guard says to which addresses a connection may be made. It is not changed once it is used.
+type Guard struct {
+	Noun  string         // what errors call an address that somebody gave, such as "endpoint"
+	Max   int            // bytes that such an address may have
+	Allow []netip.Prefix // may be spoken to although they are not public, on every port
+	High  bool           // public addresses may be spoken to on ports from 1024 on, too; else on 443 alone
+	Plain bool           // http may be spoken with addresses of Allow, where no name but the address is given
 }
 
-func (g *guard) allows(a netip.Addr) bool {
+func (g *Guard) allows(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
-	return slices.ContainsFunc(g.allow, func(p netip.Prefix) bool { return p.Contains(a) })
+	return slices.ContainsFunc(g.Allow, func(p netip.Prefix) bool { return p.Masked().Contains(a) })
 }
 
-// may reports whether a connection to an address and port may be made.
-func (g *guard) may(a netip.Addr, port uint16) bool {
-	return g.allows(a) || public(a) && portOK(port)
+// May reports whether a connection to an address and port may be made.
+func (g *Guard) May(a netip.Addr, port uint16) bool {
+	return g.allows(a) || public(a) && g.portOK(port)
 }
 
 // portOK keeps to where HTTPS is served: what listens below 1024 on another port is something else.
-func portOK(port uint16) bool { return port == 443 || port >= 1024 }
+func (g *Guard) portOK(port uint16) bool { return port == 443 || g.High && port >= 1024 }
 
-// control is asked by the dialer for every address that a name was resolved to, right before the connection is made: a
-// name server that answers differently the second time has no second time.
-func (g *guard) control(_, address string, _ syscall.RawConn) error {
+// Control is for net.Dialer: it is asked for every address that a name was resolved to, right before the connection is
+// made. A name server that answers differently the second time has no second time.
+func (g *Guard) Control(_, address string, _ syscall.RawConn) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return fmt.Errorf("%w: it is none", errBlocked)
+		return fmt.Errorf("%w: it is none", ErrBlocked)
 	}
-	if !g.may(to.Addr(), to.Port()) {
-		return errBlocked
+	if !g.May(to.Addr(), to.Port()) {
+		return ErrBlocked
 	}
 	return nil
 }
