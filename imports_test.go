@@ -102,6 +102,8 @@ var importGraph = []arrows{
 		"what guards the roads to hosts that strangers chose: one guard for all of them, over addresses alone"},
 	{"bridge/webpush", []string{"bridge/credential", "bridge/egress", "bridge/push", "store"}, []string{modJWT},
 		"push services that browsers choose: encryption and signatures of web push are written out here"},
+	{"bridge/webhook", []string{"bridge/egress", "store"}, []string{modPrometheus},
+		"a reader of the journal and an outbox: what it tells of followers, posts and apps it asks functions, so that it knows nobody's list"},
 	{"bridge/apns", []string{"bridge/credential", "bridge/push", "store/graph"}, []string{modAPNs, modHTTP2},
 		"Apple's protocol, and the one place that names its library: another road to Apple replaces this package alone"},
 	{"bridge/lane", []string{"bridge/push", "store/graph"}, []string{modPrometheus},
