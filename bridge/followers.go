@@ -208,7 +208,10 @@ func (s *posts) Push(_ context.Context, j *bulk.Job, a store.AccountID, r *graph
 		s.note(&p, a, r, ReasonSuspended)
 		return nil, nil
 	}
-	if p.Clear {
+	if p.Clear { // an app that has come and has acknowledged the post takes it away by itself
+		if why, err := s.has(key{a, r.Device, p.Log}, p.Seq); err != nil || why != "" {
+			return nil, err
+		}
 		return s.unpost(&p, a, r), nil
 	}
 	o, until, err := s.outcome(j, &p, a)
