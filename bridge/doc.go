@@ -14,6 +14,12 @@
 // the others are rows, which are in memory again when they are due, when a message comes that they do not tell of anyway,
 // and when something is read, recalled or otherwise changes.
 //
+// # Posts of channels
+//
+// A post goes to followers, of whom there may be a million, so it has no rings: it is one job of package bulk, which the
+// reader begins before its position passes the post (posts.go), and which asks about each follower when its turn has come
+// (followers.go). What a follower and a channel write to each other are rings like any other (thread.go).
+//
 // # Exactly once, for the right reason
 //
 // Nothing is lost: the durable position moves over a run of entries only when nothing holds it any more (ledger.go). Who
@@ -54,7 +60,8 @@
 //	watch    one per Bridge: looks at what is due       Close
 //	fill     at most one: reads the rows for it         Close
 //	work     32 per Bridge: decide and write rows       Close, after the lanes
-//	Close    one per lane: closes it                    Close
+//	bulk     those of package bulk                      Close
+//	Close    one per lane, and of bulk: closes it       Close
 //
 // Close waits for all of them. A lane's goroutines call Build and Done; see package lane.
 //

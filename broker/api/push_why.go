@@ -35,6 +35,8 @@ func (a *API) pushBridge() (Bridge, error) {
 type pushWhyIn struct {
 	Conversation
 	Notices bool      `json:"notices,omitempty" doc:"The server's notices to the user, instead of a conversation."`
+	Channel string    `json:"channel,omitempty" doc:"A channel that the user follows, instead of a conversation."`
+	Log     string    `json:"log,omitempty" doc:"With channel: posts, also if absent, ads, or thread, what the user and the channel write to each other."`
 	Seq     store.Seq `json:"seq" doc:"The message."`
 }
 
@@ -87,6 +89,9 @@ func (a *API) pushWhy(ctx context.Context, c *caller, in *pushWhyIn) (*pushWhyOu
 	if in.Notices {
 		return a.whyOf(ctx, b, c.account, store.NoticeKey(c.account.ID), in.Seq)
 	}
+	if in.Channel != "" {
+		return a.whyOfChannel(ctx, b, c.account, in)
+	}
 	info, h, err := a.find(c.account.ID, in.Conversation)
 	if err != nil {
 		return nil, err
@@ -101,6 +106,13 @@ func (in *pushWhyIn) valid() error {
 	switch {
 	case in.Seq == 0:
 		return store.Bad("seq is missing: the message's sequence")
+	case in.Channel != "" && (in.Notices || in.Room != "" || in.User != ""):
+		return store.Bad("a channel is no conversation: leave out room, user and notices")
+	case in.Log != "" && in.Channel == "":
+		return store.Bad("log is of a channel: name it in channel")
+	case in.Channel != "":
+		_, err := in.channelKey(0)
+		return err
 	case in.Notices && (in.Room != "" || in.User != ""):
 		return store.Bad("notices are no conversation: leave out room and user")
 	case in.Notices:
@@ -124,6 +136,8 @@ func (a *API) opPushWhy(ctx context.Context, _ *caller, in *opPushWhyIn) (*pushW
 	}
 	key := store.NoticeKey(u.ID)
 	switch {
+	case in.Channel != "":
+		return a.whyOfChannel(ctx, b, u, &in.pushWhyIn)
 	case in.Notices:
 	case in.Room != "":
 		n, err := name("room", in.Room)
@@ -156,7 +170,55 @@ func (a *API) whyOf(ctx context.Context, b bridge.Asked, u store.Account, key st
 	if seq > info.Head {
 		return nil, errNoMessage
 	}
-	found, err := b.Why(ctx, u.ID, info.ID, seq)
+	return a.decisions(ctx, b, u, info.ID, seq)
+}
+
+// channelKey is the log that is asked about.
+func (in *pushWhyIn) channelKey(me store.AccountID) (store.Key, error) {
+	n, err := name("channel", in.Channel)
+	if err != nil {
+		return store.Key{}, err
+	}
+	switch in.Log {
+	case "", "posts":
+		return store.ChannelKey(n), nil
+	case "ads":
+		return store.AdsKey(n), nil
+	case "thread":
+		return store.ThreadKey(me, n), nil
+	}
+	return store.Key{}, store.Bad("log must be posts, ads or thread")
+}
+
+// whyOfChannel tells the decisions about a post, or a message of the user's own thread with a channel.
+func (a *API) whyOfChannel(ctx context.Context, b bridge.Asked, u store.Account, in *pushWhyIn) (*pushWhyOut, error) {
+	key, err := in.channelKey(u.ID)
+	if err != nil {
+		return nil, err
+	}
+	info, err := a.store.Find(key)
+	if store.CodeOf(err) == store.CodeNotFound {
+		return nil, notFound("there is no such channel, or nothing was written there")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("api: find: %w", err)
+	}
+	q := store.Query{Log: info.ID, After: in.Seq - 1, Upto: in.Seq, Max: 1}
+	if key.Kind == store.LogThread {
+		q.Viewer = u.ID
+	}
+	page, err := a.store.Read(q)
+	if code := store.CodeOf(err); err != nil && code != store.CodeTrimmed {
+		return nil, fmt.Errorf("api: read: %w", err)
+	}
+	if len(page.Records) == 0 {
+		return nil, errNoMessage
+	}
+	return a.decisions(ctx, b, u, info.ID, in.Seq)
+}
+
+func (a *API) decisions(ctx context.Context, b bridge.Asked, u store.Account, log store.LogID, seq store.Seq) (*pushWhyOut, error) {
+	found, err := b.Why(ctx, u.ID, log, seq)
 	if err != nil {
 		if _, ok := errors.AsType[*store.Error](err); ok {
 			return nil, err

@@ -197,6 +197,43 @@ func TestPushWhy(t *testing.T) {
 	}
 }
 
+// A user asks about the posts of a channel, and about what it and the channel have written to each other, in which what
+// only its sender sees does not exist.
+func TestPushWhyOfAChannel(t *testing.T) {
+	b := &askedBridge{}
+	w := newWorld(t, withPushes, func(c *Config) { c.Push.Bridge = b })
+	w.users("brand", "bob")
+	brand, bob := w.account("brand").ID, w.account("bob").ID
+	logs := map[string]store.LogID{}
+	for log, key := range map[string]store.Key{"": store.ChannelKey("daily"), "ads": store.AdsKey("daily"), "thread": store.ThreadKey(bob, "daily")} {
+		info, _, err := w.store.Open(t.Context(), key, store.Creation{By: brand, Members: []store.Member{{Account: brand, Role: store.RoleOwner}, {Account: bob, Role: store.RoleMember}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		logs[log] = info.ID
+		for _, audience := range []store.Audience{store.AudienceBoth, store.AudienceSender} {
+			if _, err := w.store.Append(store.Draft{Log: info.ID, Sender: brand, Text: []byte("x"), Audience: audience}).Result(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for log, id := range logs {
+		w.as("bob", 200, "push.why", obj{"channel": "daily", "log": log, "seq": 1})
+		w.op(200, "push.why", obj{"account": "bob", "channel": "daily", "log": log, "seq": 1})
+		if n := len(b.asked); n < 2 || b.asked[n-1] != id || b.asked[n-2] != id {
+			t.Errorf("%q: asked about %v", log, b.asked)
+		}
+		w.as("bob", 404, "push.why", obj{"channel": "daily", "log": log, "seq": 3})
+	}
+	w.as("bob", 404, "push.why", obj{"channel": "daily", "log": "thread", "seq": 2})
+	w.as("brand", 404, "push.why", obj{"channel": "daily", "log": "thread", "seq": 1}) // has none of its own
+	for _, c := range []obj{{"channel": "daily", "log": "x"}, {"channel": "a b"}, {"channel": "daily", "room": "r"}, {"log": "ads", "room": "r"}} {
+		c["seq"] = 1
+		w.as("bob", 400, "push.why", c)
+	}
+	w.as("bob", 404, "push.why", obj{"channel": "weekly", "seq": 1})
+}
+
 // What a blocked user wrote does not exist for the blocker, so it cannot be asked for either.
 func TestPushWhyOfWhatIsWithheld(t *testing.T) {
 	b := &askedBridge{}

@@ -23,7 +23,8 @@ func pushCommand() command {
 }
 
 const pushWhyText = `CONVERSATION is a room's identifier, or user/NAME for the 1:1 conversation with NAME, or notice for the server's notices
-to the user. SEQ is the message's sequence, s in its envelope. Decisions are kept in the server's memory, the last
+to the user, or channel/NAME for the posts of a channel, channel/NAME/ads for its advertising, channel/NAME/thread for what
+the user and the channel write to each other. SEQ is the message's sequence, s in its envelope. Decisions are kept in the server's memory, the last
 100,000 or so, and the last one about each conversation and device on disk. That you asked is in the audit log.`
 
 const pushResumeText = `PROVIDER is apns, fcm or webpush. Do this when what was wrong has been mended, such as a key or an environment: the next
@@ -42,7 +43,13 @@ func pushWhy(ctx context.Context, c command, args []string, io Streams) error {
 			return fmt.Errorf("%q is no sequence of a message: write a number from 1 on", rest[2])
 		}
 		in := map[string]any{"account": rest[0], "seq": seq}
+		channel, ofChannel := strings.CutPrefix(rest[1], "channel/")
 		switch peer, pair := strings.CutPrefix(rest[1], "user/"); {
+		case ofChannel:
+			channel, log, named := strings.Cut(channel, "/")
+			if in["channel"] = channel; named {
+				in["log"] = log
+			}
 		case pair:
 			in["user"] = peer
 		case rest[1] == "notice":
