@@ -130,7 +130,7 @@ var importGraph = []arrows{
 		"other people's apps and what their messages may open: it sends through an interface; whose a domain can be, and how its name is written, are tables of the module"},
 	{"broker/signup", []string{"broker/view", "hooks", "hooks/phone", "store"}, []string{modCrypto, modPrometheus},
 		"who may open an account and who may end it: called by the control API, and it calls the server through an interface"},
-	{"broker/api", []string{"bridge", "bridge/bulk", "bridge/lane", "bridge/push", "broker", "broker/coupon", "broker/discovery", "broker/files", "broker/link", "broker/openroom", "broker/search", "broker/signup", "broker/tally", "broker/view", "hooks", "hooks/limit", "hooks/phone", "store",
+	{"broker/api", []string{"bridge", "bridge/bulk", "bridge/lane", "bridge/push", "broker", "broker/channel", "broker/coupon", "broker/discovery", "broker/files", "broker/link", "broker/openroom", "broker/search", "broker/signup", "broker/tally", "broker/view", "hooks", "hooks/limit", "hooks/phone", "store",
 		"store/graph", "store/policy"}, []string{modHuma, modPrometheus},
 		"control operations over any store: HTTP and OpenAPI are spelled here; of the bridge it shows decisions and how lanes are"},
 	{"broker/cmd", []string{"bridge", "bridge/apns", "bridge/bulk", "bridge/fcm", "bridge/push", "bridge/pushsim", "bridge/webpush", "broker", "broker/api", "broker/files", "broker/proxy", "broker/signup", "broker/tally",

@@ -193,3 +193,12 @@ func (f *Follower) facts(r *store.Record, about *graph.Post, now time.Time) (p p
 func reaches(o policy.Outcome) bool {
 	return o == policy.Deliver || o == policy.DeliverNoPush || o == policy.Defer
 }
+
+// Back is the same follower as it reads back what was posted before it began to follow: everything else counts as in
+// Outcome. Before a channel that the user does not follow nothing is shown.
+func (f *Follower) Back() *Follower {
+	back, follow := *f, *f.follow
+	follow.From, follow.FromAds = 0, 0
+	back.follow = &follow
+	return &back
+}

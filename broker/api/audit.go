@@ -144,6 +144,8 @@ type about struct {
 	Members []string `json:"members"`
 	Owner   string   `json:"owner"`
 	Room    string   `json:"room"`
+	Channel string   `json:"channel"`
+	Plan    string   `json:"plan"`
 	Reason  string   `json:"reason"`
 
 	State   string            `json:"state"`
@@ -193,6 +195,11 @@ func (a *API) auditing(ctx context.Context, o *operation, c *caller, body []byte
 			e.Log = info.ID
 		}
 	}
+	if n, ok := hooks.NormalName(in.Channel); ok && in.Channel != "" {
+		if info, err := a.store.Find(store.ChannelKey(n)); err == nil {
+			e.Log = info.ID
+		}
+	}
 	n, err := a.record(ctx, e)
 	if err != nil {
 		return nil, err
@@ -206,6 +213,10 @@ func (a *API) auditing(ctx context.Context, o *operation, c *caller, body []byte
 		}
 	case *roomCreateOut:
 		if info, err := a.store.Find(store.RoomKey(out.Room)); err == nil {
+			end.Log = info.ID
+		}
+	case *channelCreateOut:
+		if info, err := a.store.Find(store.ChannelKey(out.Channel)); err == nil {
 			end.Log = info.ID
 		}
 	}
@@ -229,6 +240,7 @@ func (in *about) what() map[string]any {
 	}
 	put("state", in.State)
 	put("role", in.Role)
+	put("plan", in.Plan)
 	put("until", in.Until)
 	put("token", in.Token)
 	put("device", in.Device)

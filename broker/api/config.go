@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/hwangso/hwangso/broker"
+	"github.com/hwangso/hwangso/broker/channel"
 	"github.com/hwangso/hwangso/broker/coupon"
 	"github.com/hwangso/hwangso/broker/discovery"
 	"github.com/hwangso/hwangso/broker/files"
@@ -104,6 +105,12 @@ type Config struct {
 
 	Push *Pushes // nil: this server sends no pushes
 
+	Channels *channel.Service // nil: those of the store, which wait for approval
+	Numbers  Numbers          // of channels; nil: none are told
+	// Followed is called after a user has changed how it stands to a channel, so that deliveries look again; nil: nobody is
+	// told.
+	Followed func(a store.AccountID, channel store.LogID)
+
 	CodeSender signup.Sender   // of one-time codes; nil: nobody can sign up by phone number
 	SignUp     signup.Settings // limits and times of signing up and off
 
@@ -154,6 +161,10 @@ type API struct {
 
 	rooms openRooms // found by open.search
 
+	channels *channel.Service
+	numbers  Numbers     // nil: none
+	found    atomic.Bool // the directory of channels is complete
+
 	draining atomic.Bool
 	signIns  chan hooks.Identity // at most 1,024: a further one is counted and not told
 	life     context.Context     // ends with Close
@@ -184,6 +195,13 @@ func New(cfg Config) (*API, error) {
 		signIns: make(chan hooks.Identity, 1024),
 	}
 	a.rooms.Index = search.New()
+	a.channels, a.numbers = cfg.Channels, cfg.Numbers
+	if a.channels == nil {
+		var err error
+		if a.channels, err = channel.New(channel.Config{Store: a.store, Graph: a.graph, Now: cfg.Now}); err != nil {
+			return nil, fmt.Errorf("api: %w", err)
+		}
+	}
 	a.set.Store(&cfg.Limits)
 	a.flights.by = make(map[flightKey]*flight)
 	a.busy.by = make(map[store.AccountID]int)
@@ -218,6 +236,7 @@ func New(cfg Config) (*API, error) {
 	}
 	a.wg.Go(func() { a.tellSignIns(ctx) })
 	a.wg.Go(func() { a.followRooms(ctx) })
+	a.wg.Go(func() { a.loadChannels(ctx) })
 	a.wg.Go(func() { a.keepStanding(ctx) })
 	return a, nil
 }

@@ -12,7 +12,7 @@ import (
 func fileOperations() []operation {
 	return []operation{
 		changing(op("file.slot", "Ask where to upload a file", "The answer has a signed address: PUT exactly size bytes there within the hour. Then name the file in an attachment of a message, as {\"file\":\"…\"}; a file that is not attached within a day is removed. Place, time and device are removed from pictures and videos.", (*API).fileSlot)),
-		op("file.link", "Ask for a link to a file", "Of a message that one sees, or an own file (then without room, user and seq), or of the picture of a profile that one sees. The link works for a few minutes, for whoever has it. Who was given a link may attach the file to messages of its own for a day.", (*API).fileLink),
+		op("file.link", "Ask for a link to a file", "Of a message that one sees, or an own file (then without room, user and seq), of a post of a channel, or of the picture of a profile or channel that one sees. The link works for a few minutes, for whoever has it. Who was given a link may attach the file to messages of its own for a day.", (*API).fileLink),
 	}
 }
 
@@ -43,6 +43,8 @@ func (a *API) fileSlot(ctx context.Context, c *caller, in *fileSlotIn) (*fileSlo
 type fileLinkIn struct {
 	Conversation
 	Seq     store.Seq `json:"seq,omitempty" doc:"The message that holds the file."`
+	Channel string    `json:"channel,omitempty" doc:"A channel: with seq and file a file of a post, alone its picture."`
+	Ads     bool      `json:"ads,omitempty" doc:"The post is one of the channel's advertising."`
 	Profile string    `json:"profile,omitempty" doc:"A user, for the picture of its profile; then nothing else."`
 	File    string    `json:"file,omitempty" doc:"The file's identifier."`
 }
@@ -61,6 +63,12 @@ func (a *API) fileLink(ctx context.Context, c *caller, in *fileLinkIn) (*fileLin
 	if a.cfg.Files == nil {
 		return nil, errNoFiles
 	}
+	if in.Channel != "" && (in.Profile != "" || in.Room != "" || in.User != "") {
+		return nil, store.Bad("channel stands alone, or with seq and file")
+	}
+	if in.Channel != "" && in.Seq == 0 && in.File == "" {
+		return a.pictureOf(ctx, c, in.Channel)
+	}
 	if in.Profile != "" {
 		if in.File != "" || in.Seq != 0 || in.Room != "" || in.User != "" {
 			return nil, store.Bad("profile stands alone")
@@ -73,6 +81,16 @@ func (a *API) fileLink(ctx context.Context, c *caller, in *fileLinkIn) (*fileLin
 		return nil, err
 	}
 	var l files.Link
+	if in.Channel != "" {
+		_, r, err := a.postOf(c, in.Channel, in.Ads, in.Seq)
+		if err != nil {
+			return nil, err
+		}
+		if l, err = a.cfg.Files.LinkOf(ctx, c.account.ID, r.Extra, id); err != nil {
+			return nil, err
+		}
+		return shownLink(l), nil
+	}
 	if in.Room == "" && in.User == "" {
 		l, err = a.cfg.Files.LinkOwn(ctx, c.account.ID, id)
 	} else {

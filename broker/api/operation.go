@@ -120,6 +120,8 @@ func (o *operation) openedBy(id hooks.Identity, body []byte) bool {
 // heavier are the users' operations that count as something else than a read or a change.
 var heavier = map[string]limit.Rule{
 	"room.create": limit.APICreate, "room.invite": limit.APICreate, "token.create": limit.APICreate, "app.register": limit.APICreate, "link.ticket": limit.APICreate, "token.rotate": limit.APICreate,
+	"channel.create": limit.APICreate, "channel.publisher.set": limit.APICreate, "channel.key.create": limit.APICreate,
+	"channel.history": limit.APICostly, "channel.list": limit.APICostly,
 	"sync": limit.APICostly, "contact.sync": limit.APICostly, "room.history": limit.APICostly, "export": limit.APICostly, opPushWhy: limit.APICostly,
 	"coupon.create": limit.APICreate, "coupon.redeem": limit.APIRead, "gift.send": limit.APICreate,
 	"report": limit.Reports, "account.appeal": limit.Appeals,

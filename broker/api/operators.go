@@ -25,10 +25,12 @@ const (
 	ScopeHolds     = "holds"     // legal holds
 	ScopeAudit     = "audit"     // the audit log
 	ScopeApps      = "apps"      // other people's apps, which send links
+	ScopeChannels  = "channels"  // channels, their publishers and plans
 	ScopePush      = "push"      // announcements, why devices were woken or not, and pauses of providers
 )
 
-var scopes = []string{ScopeAccounts, ScopeRooms, ScopeOperators, ScopeStatus, ScopeReports, ScopeLimits, ScopeHolds, ScopeAudit, ScopeApps, ScopePush, hooks.ScopeAll}
+var scopes = []string{ScopeAccounts, ScopeRooms, ScopeOperators, ScopeStatus, ScopeReports, ScopeLimits, ScopeHolds, ScopeAudit, ScopeApps, ScopePush,
+	ScopeChannels, hooks.ScopeAll}
 
 type account struct {
 	Name     string     `json:"name"`
@@ -341,7 +343,7 @@ func (a *API) opRoomAdd(ctx context.Context, c *caller, in *opRoomAddIn) (*roomA
 
 type operatorTokenIn struct {
 	Label   string   `json:"label,omitempty"`
-	Scopes  []string `json:"scopes" doc:"accounts, rooms, operators, status, reports, limits, holds, audit, push; * is all of them."`
+	Scopes  []string `json:"scopes" doc:"accounts, rooms, operators, status, reports, limits, holds, audit, push, channels; * is all of them."`
 	Expires int64    `json:"expires_in,omitempty" doc:"Seconds the token lives; absent: it does not end."`
 }
 

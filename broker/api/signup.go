@@ -253,6 +253,9 @@ func (h signUpHost) Disconnect(ctx context.Context, u store.AccountID, d store.D
 // Leave leaves room after room as room.leave does, and takes what open rooms say about the user out of them, also of those
 // that it left before.
 func (h signUpHost) Leave(ctx context.Context, u store.AccountID) error {
+	if err := h.a.channels.Leave(ctx, u); err != nil {
+		return err
+	}
 	c := &caller{id: hooks.Identity{Account: u}, account: store.Account{ID: u}}
 	var after store.LogID
 	for {

@@ -3,8 +3,10 @@ package files
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/hwangso/hwangso/broker/view"
 	"github.com/hwangso/hwangso/store"
 )
 
@@ -35,4 +37,37 @@ func (s *Files) LetGo(ctx context.Context, id, what string) error {
 		return err
 	}
 	return s.remove(ctx, tableRef, store.Owner(id), what)
+}
+
+// LinkKept links a picture that its owner has kept for something that the viewer sees; what is the word of Keep.
+// CodeNotFound: it is not kept for that.
+func (s *Files) LinkKept(_ context.Context, id, what string) (Link, error) {
+	if !validID(id) {
+		return Link{}, errNoFile
+	}
+	row, err := s.store.Row(tableRef, store.Owner(id), what)
+	if err != nil {
+		return Link{}, fmt.Errorf("files: link: %w", err)
+	}
+	if row.Version == 0 {
+		return Link{}, errNoFile
+	}
+	_, m, err := s.of(id)
+	if err != nil {
+		return Link{}, err
+	}
+	return s.link(id, m), nil
+}
+
+// LinkOf links a file that a message names, for a viewer of whom the caller knows that it sees the message; extra is the
+// message's, as the viewer gets it.
+func (s *Files) LinkOf(ctx context.Context, viewer store.AccountID, extra []byte, id string) (Link, error) {
+	ids, err := view.Files(extra)
+	if err != nil {
+		return Link{}, fmt.Errorf("files: link: %w", err)
+	}
+	if !slices.Contains(ids, id) {
+		return Link{}, errNoFile
+	}
+	return s.shown(ctx, viewer, id)
 }

@@ -34,7 +34,7 @@
 //
 // # What happened: x
 //
-// A map with the keys op/0, s/1, who/2, role/3, title/4, at/5, room/6, device/7, of which op is always there. s is a
+// A map with the keys op/0, s/1, who/2, role/3, title/4, at/5, room/6, device/7, channel/8, of which op is always there. s is a
 // sequence of the same conversation.
 //
 // An operation is a message of its own, with a sequence of its own, on an earlier message s:

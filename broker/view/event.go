@@ -8,14 +8,15 @@ import (
 
 // The keys of x in CBOR, and their names in JSON.
 const (
-	eventOp     = 0 // op
-	eventTarget = 1 // s
-	eventWho    = 2 // who
-	eventRole   = 3 // role
-	eventTitle  = 4 // title
-	eventAt     = 5 // at
-	eventRoom   = 6 // room
-	eventDevice = 7 // device
+	eventOp      = 0 // op
+	eventTarget  = 1 // s
+	eventWho     = 2 // who
+	eventRole    = 3 // role
+	eventTitle   = 4 // title
+	eventAt      = 5 // at
+	eventRoom    = 6 // room
+	eventDevice  = 7 // device
+	eventChannel = 8 // channel
 )
 
 // The words of op for changes of a conversation.
@@ -35,6 +36,7 @@ type event struct {
 	title        string
 	titled       bool // title is told, also if it is ""
 	room, device string
+	channel      string
 }
 
 // eventOf is what a record's x says; false if it has none.
@@ -80,7 +82,7 @@ func (e *event) size() int {
 	if e.op == "" {
 		return 0
 	}
-	return 64 + len(e.who) + len(e.title) + len(e.room) + len(e.device)
+	return 64 + len(e.who) + len(e.title) + len(e.room) + len(e.device) + len(e.channel)
 }
 
 func (e *event) appendJSON(dst []byte) []byte {
@@ -105,6 +107,9 @@ func (e *event) appendJSON(dst []byte) []byte {
 	}
 	if e.device != "" {
 		dst = appendJSONString(append(dst, `,"device":`...), []byte(e.device))
+	}
+	if e.channel != "" {
+		dst = appendJSONString(append(dst, `,"channel":`...), []byte(e.channel))
 	}
 	return append(dst, '}')
 }
@@ -139,6 +144,10 @@ func (e *event) appendCBOR(dst []byte) []byte {
 	if e.device != "" {
 		dst[head]++
 		dst = appendCBORText(append(dst, eventDevice), []byte(e.device))
+	}
+	if e.channel != "" {
+		dst[head]++
+		dst = appendCBORText(append(dst, eventChannel), []byte(e.channel))
 	}
 	return dst
 }

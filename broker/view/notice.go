@@ -33,6 +33,15 @@ const (
 	NoticeRestored  = "restored"  // it is as before
 
 	NoticeReport = "report_closed" // operators have looked at a report of the user
+
+	NoticeFollows     = "follows"            // the channels that the user follows changed, or how; Channel is one of them
+	NoticePublish     = "publish"            // Who asks the user to publish in Channel
+	NoticePublisher   = "publisher"          // the user publishes in Channel now, or in another role
+	NoticeUnpublished = "publisher_removed"  // the user publishes in Channel no more
+	NoticeChannel     = "channel"            // what is set about Channel changed, or who publishes in it
+	NoticeOpened      = "channel_approved"   // an operator has approved Channel
+	NoticeStopped     = "channel_suspended"  // an operator has suspended Channel; channel.get says why
+	NoticeReinstated  = "channel_reinstated" // Channel is not suspended any more
 )
 
 // Notice is what a record of kind notice says to one user's devices. It travels in the record's Extra, with the
@@ -42,6 +51,8 @@ type Notice struct {
 	Who    store.AccountID
 	Room   string
 	Device string
+
+	Channel string // its identifier
 }
 
 // Extra encodes the notice for a Draft of kind store.KindNotice.
@@ -60,6 +71,10 @@ func (n Notice) Extra() []byte {
 	if n.Device != "" {
 		b[count]++
 		b = appendCBORText(append(b, eventDevice), []byte(n.Device))
+	}
+	if n.Channel != "" {
+		b[count]++
+		b = appendCBORText(append(b, eventChannel), []byte(n.Channel))
 	}
 	return b
 }
@@ -81,6 +96,8 @@ func noticeOf(extra []byte) (n Notice) {
 				n.Room = string(rest)
 			case eventDevice:
 				n.Device = string(rest)
+			case eventChannel:
+				n.Channel = string(rest)
 			}
 		})
 	})
@@ -88,5 +105,5 @@ func noticeOf(extra []byte) (n Notice) {
 }
 
 func (n Notice) event(names Names) (event, bool) {
-	return event{op: n.What, who: nameOf(n.Who, names), room: n.Room, device: n.Device}, n.What != ""
+	return event{op: n.What, who: nameOf(n.Who, names), room: n.Room, device: n.Device, channel: n.Channel}, n.What != ""
 }

@@ -125,7 +125,10 @@ func appendNotice(dst []byte, r *store.Record, l Lang, names Names) []byte {
 	if n.Device != "" {
 		a.text = []byte(n.Device)
 	}
-	if n.Device == "" && n.Room == "" {
+	switch {
+	case n.Channel != "":
+		a.text = []byte(n.Channel)
+	case n.Device == "" && n.Room == "":
 		a.text = r.Text
 	}
 	return bytes.TrimRight(appendFilled(dst, said[l], a), " ")
