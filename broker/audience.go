@@ -101,6 +101,14 @@ func (f *follows) find(channel store.LogID) *following {
 	return nil
 }
 
+// behind is how many posts the session was not told of yet. The caller holds Session.mu.
+func (f *follows) behind(p post) int {
+	if place := f.find(p.channel); place != nil && place.told[logOf(p.key.Kind)] < p.head {
+		return int(min(p.head-place.told[logOf(p.key.Kind)], maxWindow))
+	}
+	return 0
+}
+
 func byChannel(f following, channel store.LogID) int {
 	switch {
 	case f.channel < channel:

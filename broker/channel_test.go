@@ -192,7 +192,7 @@ func TestPace(t *testing.T) {
 				at := time.Now()
 				k := p.slice(at)
 				n += k
-				if pause := p.pause(k, at, time.Now()); pause > 0 {
+				if pause := p.pause(k, k, at, time.Now()); pause > 0 {
 					time.Sleep(pause)
 				} else {
 					time.Sleep(100 * time.Microsecond) // that the slice took to write

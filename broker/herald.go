@@ -137,14 +137,14 @@ func (b *Broker) proclaim(ctx context.Context) {
 		began := time.Now()
 		want := b.pace.slice(began)
 		t := newTurn()
-		told := b.tellSlice(r, posts, want, t)
+		woken, told := b.tellSlice(r, posts, want, t)
 		t.finish()
-		if b.cfg.Unpaced || told == 0 {
+		if b.cfg.Unpaced || woken == 0 {
 			continue
 		}
 		b.await(ctx, t, timer)
 		b.metrics.slices.Inc()
-		if d := b.pace.pause(told, began, time.Now()); d > 0 {
+		if d := b.pace.pause(woken, told, began, time.Now()); d > 0 {
 			paused := time.Now()
 			sleep(d)
 			b.pace.slept(paused, d, time.Now())
@@ -155,8 +155,8 @@ func (b *Broker) proclaim(ctx context.Context) {
 // maxLook is how many sessions the herald looks at in a slice at most, those included that have nothing to be told.
 const maxLook = 2048
 
-// tellSlice tells sessions of a round until so many are woken, and returns how many were.
-func (b *Broker) tellSlice(r *round, posts [2]post, want int, t *turn) (woken int) {
+// tellSlice tells sessions of a round until so many are woken, and returns how many were, of how many posts.
+func (b *Broker) tellSlice(r *round, posts [2]post, want int, t *turn) (woken, told int) {
 	if b.cfg.Unpaced {
 		want = len(r.sessions)
 	}
@@ -166,8 +166,8 @@ func (b *Broker) tellSlice(r *round, posts [2]post, want int, t *turn) (woken in
 		r.sessions[r.at] = nil
 		r.at++
 		looked++
-		if s.hearPosts(r.channel, posts, r.looking, t) {
-			woken++
+		if n, ready := s.hearPosts(r.channel, posts, r.looking, t); ready {
+			woken, told = woken+1, told+n
 		}
 	}
 	if r.at == len(r.sessions) {
@@ -175,7 +175,7 @@ func (b *Broker) tellSlice(r *round, posts [2]post, want int, t *turn) (woken in
 	}
 	b.herald.queued.Add(int64(-looked))
 	b.metrics.heralded.Add(float64(woken))
-	return woken
+	return woken, told
 }
 
 // stalled is how long nobody of a slice writes until the herald goes on without the rest: their sockets are full.
@@ -201,31 +201,32 @@ func (b *Broker) await(ctx context.Context, t *turn, timer *time.Timer) {
 	}
 }
 
-// hearPosts tells the session what there is of a channel, and reports whether its pump has something to write now that
+// hearPosts tells the session what there is of a channel, how many posts that are, and reports whether its pump has something to write now that
 // the turn waits for. Whose last turn is not over yet is told and not waited for.
-func (s *Session) hearPosts(channel store.LogID, posts [2]post, again bool, t *turn) bool {
+func (s *Session) hearPosts(channel store.LogID, posts [2]post, again bool, t *turn) (n int, ready bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
-		return false
+		return 0, false
 	}
 	if s.loading {
 		s.delay(channel)
-		return false
+		return 0, false
 	}
-	ready := len(s.ready)
+	waiting := len(s.ready)
 	for _, p := range posts {
 		if p.log != 0 {
+			n += s.follows.behind(p)
 			s.tellPost(p, nil)
 		}
 	}
 	if again {
 		s.lookAgain()
 	}
-	if len(s.ready) == ready || !s.running || s.work.turn != nil {
-		return false
+	if len(s.ready) == waiting || !s.running || s.work.turn != nil {
+		return 0, false
 	}
 	t.left.Add(1)
 	s.work.turn = t
-	return true
+	return n, true
 }

@@ -26,10 +26,11 @@ type pace struct {
 }
 
 const (
-	paceLow   = 2_000.0 // sessions a second, whatever chat says
-	paceBegin = 3_000.0 // when chat begins
-	paceCore  = 4_000.0 // of each core, however idle chat is: it bounds what comes back from those who are told, too
-	paceSlice = 64      // sessions woken at once, at most
+	paceLow   = 2_000.0  // sessions a second, whatever chat says
+	paceBegin = 3_000.0  // when chat begins
+	paceCore  = 4_000.0  // of each core, however idle chat is: it bounds what comes back from those who are told, too
+	pacePosts = 10_000.0 // posts a second of each core, beside chat: each comes back as an acknowledgement
+	paceSlice = 64       // sessions woken at once, at most
 	paceStep  = 2 * time.Millisecond
 	paceLook  = 10 * time.Millisecond
 	paceChat  = time.Second          // chat is there for so long after a delivery
@@ -90,15 +91,17 @@ func (p *pace) look(now time.Time) {
 	p.shown.Store(int64(p.rate))
 }
 
-// pause is how long the herald waits after it has woken so many sessions.
-func (p *pace) pause(woken int, began, now time.Time) time.Duration {
+// pause is how long the herald waits after it has woken so many sessions for so many posts together.
+func (p *pace) pause(woken, posts int, began, now time.Time) time.Duration {
 	if !p.paced(now) {
 		return 0
 	}
 	if floor := began.Add(-4 * paceStep); p.due.Before(floor) { // what was not used is not saved up
 		p.due = floor
 	}
-	p.due = p.due.Add(time.Duration(float64(woken) / p.rate * float64(time.Second)))
+	cost := float64(posts) / (pacePosts * float64(runtime.GOMAXPROCS(0)))
+	cost = max(min(cost, float64(woken)/paceLow), float64(woken)/p.rate)
+	p.due = p.due.Add(time.Duration(cost * float64(time.Second)))
 	return p.due.Sub(now)
 }
 
