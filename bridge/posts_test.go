@@ -334,7 +334,7 @@ func TestPostStops(t *testing.T) {
 		// Paused while the provider has one of them.
 		gate := make(chan struct{})
 		w.lane.set(func(l *doubleLane) { l.before = gate })
-		seq = p.post(p.notices, "half", graph.Post{})
+		p.post(p.notices, "half", graph.Post{})
 		synctest.Wait()
 		state("bhalf", graph.PostPaused)
 		close(gate)
@@ -344,7 +344,7 @@ func TestPostStops(t *testing.T) {
 		p.told("goes on", a, b)
 
 		w.ok(w.graph.SetChannel(t.Context(), p.notices, func(c *graph.Channel) error { c.Suspended = 1; return nil }))
-		seq = p.post(p.notices, "suspended", graph.Post{})
+		p.post(p.notices, "suspended", graph.Post{})
 		p.told("the channel is suspended")
 		state("bsuspended", graph.PostCanceled)
 		w.ok(w.graph.SetChannel(t.Context(), p.notices, func(c *graph.Channel) error { c.Suspended = 0; return nil }))
