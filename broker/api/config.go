@@ -202,6 +202,7 @@ func New(cfg Config) (*API, error) {
 			return nil, fmt.Errorf("api: %w", err)
 		}
 	}
+	cfg.Broker.SetPlans(a.channels)
 	a.set.Store(&cfg.Limits)
 	a.flights.by = make(map[flightKey]*flight)
 	a.busy.by = make(map[store.AccountID]int)
