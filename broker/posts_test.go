@@ -293,7 +293,7 @@ func TestUnfollowInsideABroadcast(t *testing.T) {
 }
 
 // A post that is paused waits with all behind it and goes out when it is resumed; a canceled one is passed over, and the
-// gap is told. A suspended channel says nothing.
+// gap is told. What a suspended channel has posted waits, too.
 func TestPausedPosts(t *testing.T) {
 	w := newWorld(t, "brand", "bob")
 	cafe := w.brand("cafe", "brand")
@@ -322,6 +322,12 @@ func TestPausedPosts(t *testing.T) {
 	bob = w.connect("bob", "p")
 	w.post(cafe, false, "seven", graph.Post{})
 	equal(t, bob.posted(1), "7:seven g[6 6]")
+
+	w.set(cafe, func(c *graph.Channel) { c.Suspended = 1 })
+	w.post(cafe, false, "eight", graph.Post{})
+	bob.atMost(1, "while the channel is suspended")
+	w.set(cafe, func(c *graph.Channel) { c.Suspended = 0 })
+	equal(t, bob.posted(2)[1:], "8:eight")
 }
 
 // nights decides like hooks.Follower, but that advertising waits for a time.
