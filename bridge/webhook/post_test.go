@@ -234,3 +234,11 @@ func TestTogether(t *testing.T) {
 		}
 	}
 }
+
+// TestSignature is what openssl dgst -sha256 -hmac says of the same bytes.
+func TestSignature(t *testing.T) {
+	const want = "v1=51b68af7c5aba663f495e0b77ed6ed53dc386f3d832a75fa53b1610a46f7dd8e"
+	if got := Signature([]byte("whs_test"), "1795330801", []byte(`{"id":"x"}`)); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/hwangso/hwangso/bridge/webhook"
 	"github.com/hwangso/hwangso/broker"
 	"github.com/hwangso/hwangso/broker/channel"
 	"github.com/hwangso/hwangso/broker/coupon"
@@ -103,7 +104,8 @@ type Config struct {
 	AppsOpen   bool
 	RoundLinks func(n, total int) *int
 
-	Push *Pushes // nil: this server sends no pushes
+	Webhooks *webhook.Service // nil: this server has no webhooks
+	Push     *Pushes          // nil: this server sends no pushes
 
 	Channels *channel.Service // nil: those of the store, which wait for approval
 	Numbers  Numbers          // of channels; nil: none are told

@@ -25,6 +25,7 @@ func userOperations() []operation {
 		moderationOperations(),
 		appOperations(),
 		linkOperations(),
+		webhookOperations(),
 	)
 }
 

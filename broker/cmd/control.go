@@ -28,6 +28,7 @@ type control struct {
 	signedIn func(hooks.Identity)
 	begin    func() // what is due by itself
 	export   func(context.Context, store.AccountID, io.Writer) error
+	api      *api.API
 	drain    func()
 	close    func() error
 }
@@ -53,6 +54,7 @@ func (srv *server) control() error {
 		Files:    srv.files,
 		Push:     srv.pushes.forAPI(),
 		Carriers: carriers,
+		Webhooks: srv.webhooks,
 		AppsOpen: !set.appApproval, RoundLinks: followers.Round,
 		Version: Version(), Gatherer: srv.reg,
 		PublicMetrics: set.admin == "" && set.https == "" && onlyLoopback(set.http),
@@ -68,7 +70,7 @@ func (srv *server) control() error {
 	socket.HandleFunc("POST /local/export", srv.serveExport)
 	socket.HandleFunc("POST /local/rooms", srv.serveRooms)
 	socket.HandleFunc("POST /local/addresses", srv.serveAddresses)
-	srv.ctl = control{public: a.Public(), admin: a.Admin(), socket: socket, signedIn: a.DeviceSignedIn, begin: a.Begin, export: a.Export, drain: a.Drain, close: a.Close}
+	srv.ctl = control{api: a, public: a.Public(), admin: a.Admin(), socket: socket, signedIn: a.DeviceSignedIn, begin: a.Begin, export: a.Export, drain: a.Drain, close: a.Close}
 	return nil
 }
 

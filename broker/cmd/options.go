@@ -49,6 +49,7 @@ type settings struct {
 	maxFile, maxFiles          int64
 	bulkLane                   string
 	push                       pushSettings
+	webhook                    webhookSettings
 	nights                     string
 	adCap                      int
 	appApproval                bool
@@ -112,6 +113,7 @@ func (s *settings) register(f *flag.FlagSet) {
 	f.IntVar(&s.adCap, "ad-cap", hooks.AdCap, "advertising posts that a user gets in 24 hours from all channels together, 0 for no limit")
 	f.BoolVar(&s.appApproval, "app-approval", true, "other people's apps send links once an operator has approved them (hwangso app)")
 	s.push.register(f)
+	s.webhook.register(f)
 	f.BoolVar(&s.narrate, "narrate", false, "tell the traffic in words on standard output (no bodies)")
 	f.BoolVar(&s.stopWithStdin, "stop-with-stdin", false, "stop when standard input ends, for a server that another program runs")
 }
@@ -163,6 +165,7 @@ func (s *settings) validate() error {
 		}
 	}
 	s.push.validate(bad)
+	s.webhook.validate(bad)
 	if _, err := s.nightTable(); err != nil {
 		bad("-nights: %w", err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/hwangso/hwangso/bridge/webhook"
 	"github.com/hwangso/hwangso/broker"
 	"github.com/hwangso/hwangso/broker/files"
 	"github.com/hwangso/hwangso/broker/wire"
@@ -73,25 +74,26 @@ func serve(ctx context.Context, c command, args []string, io Streams) error {
 
 // server is a running server, in the order in which its parts started.
 type server struct {
-	set    settings
-	log    *slog.Logger
-	reg    *prometheus.Registry
-	store  *bolt.Store
-	auth   *hooks.Authenticator
-	phones *phone.Book
-	out    stdio.Writer // the operator's terminal
-	files  *files.Files // nil: none are kept
-	limits *limit.Limiter
-	broker *broker.Broker
-	pushes *pushes // nil: nobody is woken
-	wire   *wire.Server
-	ctl    control
-	webs   []*http.Server
-	lines  []string // what listens where, for people
-	addrs  map[string]net.Addr
-	socket string
-	failed chan error
-	wg     sync.WaitGroup
+	set      settings
+	log      *slog.Logger
+	reg      *prometheus.Registry
+	store    *bolt.Store
+	auth     *hooks.Authenticator
+	phones   *phone.Book
+	out      stdio.Writer // the operator's terminal
+	files    *files.Files // nil: none are kept
+	limits   *limit.Limiter
+	broker   *broker.Broker
+	pushes   *pushes          // nil: nobody is woken
+	webhooks *webhook.Service // nil: there are none
+	wire     *wire.Server
+	ctl      control
+	webs     []*http.Server
+	lines    []string // what listens where, for people
+	addrs    map[string]net.Addr
+	socket   string
+	failed   chan error
+	wg       sync.WaitGroup
 }
 
 // start starts everything, or undoes what it has started.
@@ -105,6 +107,9 @@ func start(ctx context.Context, set settings, log *slog.Logger, io Streams) (*se
 	}
 	if err == nil {
 		srv.ctl.begin()
+		if srv.webhooks != nil {
+			srv.webhooks.Start()
+		}
 	}
 	if err != nil {
 		return nil, srv.undo(ctx, err)
@@ -179,6 +184,9 @@ func open(ctx context.Context, set settings, log *slog.Logger, io Streams) (srv 
 		return srv, err
 	}
 	if err = srv.openPushes(); err != nil {
+		return srv, err
+	}
+	if err = srv.openWebhooks(ctx); err != nil {
 		return srv, err
 	}
 	return srv, srv.control()
@@ -363,6 +371,9 @@ func (srv *server) stop(ctx context.Context) error {
 		if err := w.Shutdown(ctx); err != nil {
 			errs = append(errs, w.Close())
 		}
+	}
+	if srv.webhooks != nil {
+		errs = append(errs, srv.webhooks.Close())
 	}
 	if srv.ctl.close != nil {
 		errs = append(errs, srv.ctl.close())
