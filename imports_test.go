@@ -148,6 +148,8 @@ var importGraph = []arrows{
 		"single keys from a terminal, for the chat example and the demo: it knows neither"},
 	{"examples/chat/...", []string{"examples/chat/..."}, []string{modPaho},
 		"a client, as somebody else would write it: no package of the server, so that it proves the protocol"},
+	{"examples/brand", nil, []string{modPaho},
+		"a brand's program, as somebody else would write it: no package of the server, so that it proves the protocol and the API"},
 	{"examples/iot/...", []string{"examples/iot/..."}, nil,
 		"a device that has nothing but a socket: its packets are written out, so that it proves the protocol"},
 	{"examples/swarm/...", []string{"examples/swarm/..."}, []string{modWebsocket, modSys},
