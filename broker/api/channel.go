@@ -48,6 +48,7 @@ func channelOperations() []operation {
 // Numbers are what package tally tells of channels.
 type Numbers interface {
 	Numbers(channel store.LogID) (tally.Numbers, error)
+	Of(channel store.LogID, n int) (*int, error)
 	Opened(ctx context.Context, a store.AccountID, log store.LogID, seq store.Seq) error
 }
 

@@ -215,6 +215,7 @@ type counted struct {
 }
 
 func (c *counted) Numbers(store.LogID) (tally.Numbers, error) { return c.n, nil }
+func (c *counted) Of(_ store.LogID, n int) (*int, error)      { return tally.Round(n, 45), nil }
 func (c *counted) Opened(_ context.Context, a store.AccountID, log store.LogID, seq store.Seq) error {
 	c.opened = append(c.opened, fmt.Sprint(a, log, seq))
 	return nil
@@ -232,4 +233,9 @@ func TestChannelNumbers(t *testing.T) {
 	w.post(notices, "x")
 	w.as("alice", 200, "channel.opened", obj{"channel": "acme", "seq": 1})
 	want(t, "opened", len(n.opened), 1)
+	for n, told := range map[int]bool{19: false, 25: true, 26: false} { // of 45
+		if got, err := w.api.roundOf(1, n); err != nil || (got != nil) != told {
+			t.Errorf("a coupon redeemed by %d: %v, %v", n, got, err)
+		}
+	}
 }

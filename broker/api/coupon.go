@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/hwangso/hwangso/broker/coupon"
-	"github.com/hwangso/hwangso/broker/tally"
 	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/hooks/phone"
 	"github.com/hwangso/hwangso/store"
@@ -48,10 +47,18 @@ func (a *API) newCoupons() (err error) {
 	}
 	secret := func(purpose, text string) [32]byte { return key.Sum(purpose, text) }
 	a.coupons, err = coupon.New(coupon.Config{
-		Store: a.store, Graph: a.graph, Secret: secret, Send: a.broker.SendContent, MaySee: a.maySee, Round: tally.Round,
+		Store: a.store, Graph: a.graph, Secret: secret, Send: a.broker.SendContent, MaySee: a.maySee, Round: a.roundOf,
 		Limits: a.broker.Limits(), Registerer: a.cfg.Registerer, Now: a.now,
 	})
 	return err
+}
+
+// roundOf is what a brand is told of a number of its followers.
+func (a *API) roundOf(channel store.LogID, n int) (*int, error) {
+	if a.numbers == nil {
+		return nil, nil
+	}
+	return a.numbers.Of(channel, n)
 }
 
 // maySee reports whether a follower is one of those whom a post is for. Advertising that waits for the morning is for it

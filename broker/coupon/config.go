@@ -40,10 +40,8 @@ type Config struct {
 	// MaySee tells whether a post of a channel is for a follower, now. nil: campaigns for those a post is for are for nobody.
 	MaySee func(me store.AccountID, log store.LogInfo, post *store.Record) (bool, error)
 
-	// Round is what a brand is told of a number of people; total is of how many, 0: not known. nil: nothing.
-	Round func(n, total int) *int
-	// Followers is of how many people a channel's numbers are, 0: not known. nil: it never is.
-	Followers func(channel store.LogID) (int, error)
+	// Round is what a brand is told of a number of people, of all those who follow its channel. nil: nothing.
+	Round func(channel store.LogID, n int) (*int, error)
 
 	Limits     *limit.Limiter        // of wrong codes; nil: none
 	Registerer prometheus.Registerer // nil: metrics are counted and not shown
@@ -83,10 +81,7 @@ func New(cfg Config) (*Service, error) {
 		cfg.Graph = graph.New(cfg.Store, cfg.Now)
 	}
 	if cfg.Round == nil {
-		cfg.Round = func(int, int) *int { return nil }
-	}
-	if cfg.Followers == nil {
-		cfg.Followers = func(store.LogID) (int, error) { return 0, nil }
+		cfg.Round = func(store.LogID, int) (*int, error) { return nil, nil }
 	}
 	s := &Service{cfg: cfg, store: cfg.Store, graph: cfg.Graph, now: cfg.Now}
 	for i := range s.turns {

@@ -36,19 +36,21 @@ func (s *Service) Report(me store.AccountID, channel, campaign string) (*Report,
 	if err != nil {
 		return nil, err
 	}
-	total, err := s.cfg.Followers(p.info.ID)
-	if err != nil {
-		return nil, err
-	}
 	today := dayOf(s.now().Add(-UndoTime).UnixMilli())
 	r := &Report{Campaign: c, Upto: dayText(max(today, 1) - 1)}
 	sum, byDay, err := s.days(p.info.ID, c.ID, today)
 	if err != nil {
 		return nil, err
 	}
-	r.Redeemed = s.cfg.Round(sum, total)
+	if r.Redeemed, err = s.cfg.Round(p.info.ID, sum); err != nil {
+		return nil, fmt.Errorf("coupon: report: %w", err)
+	}
 	for _, d := range byDay {
-		r.Days = append(r.Days, Day{dayText(d.day), s.cfg.Round(d.n, total)})
+		n, err := s.cfg.Round(p.info.ID, d.n)
+		if err != nil {
+			return nil, fmt.Errorf("coupon: report: %w", err)
+		}
+		r.Days = append(r.Days, Day{dayText(d.day), n})
 	}
 	return r, nil
 }

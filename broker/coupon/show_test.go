@@ -182,7 +182,7 @@ func TestReport(t *testing.T) {
 	}
 	w.wait(day)
 	want(t, "the day after", ask(), "2026-03-02 40 2026-03-01:30 2026-03-02:null\n2026-03-02 40 2026-03-01:30 2026-03-02:null\n")
-	w.cfg.Followers = func(store.LogID) (int, error) { return 55, nil }
+	w.cfg.Round = roundOf(55)
 	want(t, "nearly everybody", ask(), "2026-03-02 null 2026-03-01:30 2026-03-02:null\n2026-03-02 null 2026-03-01:30 2026-03-02:null\n")
 	_, err := w.Report(w.user("u1").Account, "cafe", "coffee")
 	wantCode(t, "asked by a follower", err, store.CodeForbidden)

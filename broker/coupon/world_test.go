@@ -64,13 +64,15 @@ func testSecret(purpose, text string) (out [32]byte) {
 	return out
 }
 
-// testRound is a rounding as a brand's numbers have it.
-func testRound(n, total int) *int {
-	if n < 20 || total > 0 && n > total-20 {
-		return nil
+// roundOf is a rounding as the numbers of a brand with so many followers have it.
+func roundOf(total int) func(store.LogID, int) (*int, error) {
+	return func(_ store.LogID, n int) (*int, error) {
+		if n < 20 || n > total-20 {
+			return nil, nil
+		}
+		n -= n % 10
+		return &n, nil
 	}
-	n -= n % 10
-	return &n
 }
 
 func (w *world) start() {
@@ -83,7 +85,7 @@ func (w *world) start() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if w.Service, err = New(Config{Store: w.db, Secret: testSecret, Send: w.send, MaySee: w.maySeePost, Round: testRound, Limits: limits,
+	if w.Service, err = New(Config{Store: w.db, Secret: testSecret, Send: w.send, MaySee: w.maySeePost, Round: roundOf(1000), Limits: limits,
 		Registerer: prometheus.NewRegistry(), Now: w.now}); err != nil {
 		w.t.Fatal(err)
 	}

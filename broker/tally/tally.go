@@ -376,3 +376,13 @@ func (t *Tally) Numbers(channel store.LogID) (Numbers, error) {
 	}
 	return n, nil
 }
+
+// Of is what outsiders are told of a number of a channel's followers: Round beside the snapshot's number of them all, which
+// stays here. nil also before the first snapshot.
+func (t *Tally) Of(channel store.LogID, n int) (*int, error) {
+	d, err := t.dayOf(channel)
+	if err != nil || d.At == 0 {
+		return nil, err
+	}
+	return Round(n, d.Followers), nil
+}

@@ -312,6 +312,30 @@ func TestDays(t *testing.T) {
 	}
 }
 
+// TestOf: of a number that is nearly everybody nothing is told, though the number of all is not told either.
+func TestOf(t *testing.T) {
+	w := newWorld(t, 45)
+	a := w.channel("a").ID
+	w.follow(a, true, w.users...)
+	of := func(n int) string {
+		t.Helper()
+		got, err := w.tally.Of(a, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return shown(got)
+	}
+	if got := of(25); got != "null" {
+		t.Errorf("before the first snapshot: %s", got)
+	}
+	w.snapshot()
+	for n, want := range map[int]string{0: "null", 19: "null", 20: "20", 25: "20", 26: "null", 45: "null", 60: "null"} {
+		if got := of(n); got != want {
+			t.Errorf("%d of 45: %s, want %s", n, got, want)
+		}
+	}
+}
+
 // A run that ends in the middle goes on behind the last channel that it has finished, and counts no channel twice.
 func TestRunGoesOnAfterACrash(t *testing.T) {
 	w := newWorld(t, 25)
