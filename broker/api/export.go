@@ -35,7 +35,7 @@ var errNoExport = notFound("there is no such download, or not any more: ask for 
 
 func exportOperations() []operation {
 	return []operation{
-		changing(op("export", "Ask for a copy of one's own data", "A zip archive with JSON lines: profile, settings, friends and blocked users by identifier, devices, conversations as the user sees them, message requests. The answer names a path of this server from which it can be fetched with GET, once and within an hour, without credentials: who has the link has the data. Five links a day.", (*API).export)),
+		changing(op("export", "Ask for a copy of one's own data", "A zip archive with JSON lines: profile, settings, friends and blocked users by identifier, devices, channels, coupons and gifts, conversations as the user sees them, message requests. The answer names a path of this server from which it can be fetched with GET, once and within an hour, without credentials: who has the link has the data. Five links a day.", (*API).export)),
 	}
 }
 
@@ -191,8 +191,11 @@ tokens.jsonl         what opens your account, without the secrets
 conversations.jsonl  your conversations, also those that you have left or hidden
 apps.jsonl           your apps that send links
 links.jsonl          which apps' links you have opened, in which conversation
+coupons.jsonl        coupons that you can show, without their codes
+gifts.jsonl          coupons that you were given, and those that you gave away
+channels.jsonl       channels that you follow, have left or block, with your consent to advertising; those you publish in
 requests.jsonl       messages of people who wait for your answer
-messages/            the messages of each conversation, oldest first: s sequence, f sender, t time in Unix milliseconds,
+messages/            the messages of each conversation, also with channels, oldest first: s sequence, f sender, t time in Unix milliseconds,
                      b text, k kind, r the sequence it answers, x what happened
 `
 
@@ -257,7 +260,8 @@ func (e *exporter) all() error {
 	}{
 		{"profile.jsonl", e.profile}, {"settings.jsonl", e.settings}, {"friends.jsonl", e.friends}, {"blocked.jsonl", e.blocked},
 		{"devices.jsonl", e.devices}, {"tokens.jsonl", e.tokens}, {"requests.jsonl", e.requests},
-		{"apps.jsonl", e.apps}, {"links.jsonl", e.openings},
+		{"apps.jsonl", e.apps}, {"links.jsonl", e.openings}, {"coupons.jsonl", e.myCoupons}, {"gifts.jsonl", e.gifts},
+		{"channels.jsonl", e.channels},
 	} {
 		if err := e.begin(f.name); err != nil {
 			return err
