@@ -14,6 +14,7 @@ import (
 
 	"github.com/hwangso/hwangso/bridge/webhook"
 	"github.com/hwangso/hwangso/broker"
+	"github.com/hwangso/hwangso/broker/broadcast"
 	"github.com/hwangso/hwangso/broker/channel"
 	"github.com/hwangso/hwangso/broker/coupon"
 	"github.com/hwangso/hwangso/broker/discovery"
@@ -112,6 +113,8 @@ type Config struct {
 	// Followed is called after a user has changed how it stands to a channel, so that deliveries look again; nil: nobody is
 	// told.
 	Followed func(a store.AccountID, channel store.LogID)
+
+	Broadcasts *broadcast.Broadcasts // nil: channels do not post by this API
 
 	CodeSender signup.Sender   // of one-time codes; nil: nobody can sign up by phone number
 	SignUp     signup.Settings // limits and times of signing up and off

@@ -26,6 +26,7 @@ func userOperations() []operation {
 		appOperations(),
 		linkOperations(),
 		webhookOperations(),
+		broadcastOperations(),
 	)
 }
 
@@ -92,7 +93,7 @@ func messageOperations() []operation {
 
 // operatorOperations is the table of what operators may ask, over the admin listener and the admin socket.
 func operatorOperations() []operation {
-	return slices.Concat(moderatorOperations(), operatorEraseOperations(), operatorPushOperations(), announceOperations(), operatorAppOperations(), channelOperatorOperations(), []operation{
+	return slices.Concat(moderatorOperations(), operatorEraseOperations(), operatorPushOperations(), announceOperations(), operatorAppOperations(), channelOperatorOperations(), broadcastOperatorOperations(), []operation{
 		scoped(ScopeAccounts, changing(op("account.create", "Create an account", "And its first token, which opens any device of the user. The secret is told once.", (*API).accountCreate))),
 		scoped(ScopeAccounts, op("account.list", "List accounts", "In the order of their creation.", (*API).accountList)),
 		scoped(ScopeAccounts, op("account.get", "Look at an account", "Its profile and its state.", (*API).accountGet)),

@@ -38,8 +38,8 @@ type Broadcasts struct {
 // New goes on with the broadcasts that have not ended.
 func New(cfg Config) (*Broadcasts, error) {
 	b, err := still(cfg)
-	if err != nil {
-		return nil, err
+	if err != nil || cfg.Stored {
+		return b, err
 	}
 	ctx, end := context.WithCancel(context.Background())
 	b.end = end
@@ -208,15 +208,8 @@ func (b *Broadcasts) settle(ctx context.Context, channel store.LogID, key string
 
 // setPost tells deliveries what they have to know of a broadcast beside its record.
 func (b *Broadcasts) setPost(ctx context.Context, channel store.LogID, c *Broadcast) error {
-	state := graph.PostOut
-	switch c.State {
-	case Paused:
-		state = graph.PostPaused
-	case Canceled:
-		state = graph.PostCanceled
-	}
 	return b.graph.SetPost(ctx, channel, c.Key, func(p *graph.Post) error {
-		p.State = state
+		p.State = c.State.post()
 		if c.Post != nil {
 			p.Segment, p.Variants, p.Silent, p.Campaign = c.Segment, c.Post.Variants, c.Silent, c.Campaign
 		}

@@ -30,7 +30,7 @@ type Poster interface {
 	TellPublishers(channel store.LogID, progress []byte)
 }
 
-// Pushes wakes followers who are away.
+// Pushes wakes followers who are away; *bridge.Bridge is one.
 type Pushes interface {
 	// Considered tells how many followers have been considered for a post so far, and whether all were.
 	Considered(log store.LogID, seq store.Seq) (followers int, all bool, err error)
@@ -60,14 +60,10 @@ type Plans interface {
 	// Broadcast takes one broadcast for the day of a time from what the plan allows; the same key takes once. Errors are
 	// *store.Error: CodeFull or CodeTooMany.
 	Broadcast(ctx context.Context, channel store.LogID, key string, ad bool, at time.Time) error
+	// Spend takes one post of now from what the plan allows; the same id takes once. Errors are *store.Error.
+	Spend(ctx context.Context, channel store.LogID, ads bool, id string) error
 	// Scheduled is how many broadcasts of a channel may be there that have not ended.
 	Scheduled(channel store.LogID) (int, error)
-}
-
-// Campaigns knows coupons.
-type Campaigns interface {
-	// Campaign tells whether a channel may offer a campaign's coupons at a time. Errors are *store.Error.
-	Campaign(ctx context.Context, channel store.LogID, campaign string, at time.Time) error
 }
 
 // Files keeps what posts show.
@@ -86,13 +82,15 @@ type Config struct {
 	Graph  *graph.Graph
 	Poster Poster
 
-	Pushes    Pushes    // nil: nobody who is away is woken
-	Tally     Tally     // nil: there are no numbers, and no segments
-	Plans     Plans     // nil: every plan allows everything
-	Campaigns Campaigns // nil: there are no coupons
-	Files     Files     // nil: posts show no files
+	Pushes Pushes // nil: nobody who is away is woken
+	Tally  Tally  // nil: there are no numbers, and no segments
+	Plans  Plans  // nil: every plan allows everything
+	Files  Files  // nil: posts show no files
 
 	Open int // without Plans: broadcasts of one channel that have not ended; 0: DefaultOpen
+
+	// Stored: the server does not run. Broadcasts are made and looked at, and none goes out.
+	Stored bool
 
 	Now     func() time.Time // nil: time.Now
 	Logger  *slog.Logger     // nil: discard

@@ -13,7 +13,6 @@ import (
 	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/store"
 	"github.com/hwangso/hwangso/store/graph"
-	"github.com/hwangso/hwangso/store/policy"
 )
 
 // Wish is what a new broadcast is to be.
@@ -26,6 +25,8 @@ type Wish struct {
 	Silent   bool      // no push, whatever followers wish
 	Expiry   time.Time // who has not got it by then does not get it; zero: never
 	Campaign string    // of a coupon
+	// Offer tells whether the campaign's coupons may be offered at a time; nil: there are no coupons. Errors are *store.Error.
+	Offer func(at time.Time) error
 }
 
 // lead is how old the time of a broadcast may be when it is asked for.
@@ -34,7 +35,7 @@ const lead = time.Minute
 // Create makes a broadcast that goes out at its time. The same key with the same wishes is the same broadcast, which is
 // returned as it stands; with other wishes it is CodeConflict. Errors are *store.Error: CodeBad, CodeTooLarge,
 // CodeForbidden while the channel may not post, CodeUnprocessable for a segment with too few followers, CodeFull with too
-// many open broadcasts, and what Plans, Campaigns and Files say.
+// many open broadcasts, and what Wish.Offer, Plans and Files say.
 func (b *Broadcasts) Create(ctx context.Context, channel store.LogID, by store.AccountID, w Wish) (c *Broadcast, created bool, err error) {
 	key, ok := hooks.NormalName(w.Key)
 	if !ok {
@@ -105,16 +106,13 @@ func (b *Broadcasts) make(ctx context.Context, channel store.LogID, by store.Acc
 	if err != nil {
 		return nil, err
 	}
+	if err := mayPost(brand); err != nil {
+		return nil, err
+	}
 	switch {
-	case !brand.Exists():
-		return nil, &store.Error{Code: store.CodeNotFound, Text: "there is no such channel"}
-	case brand.State() == policy.ChannelSuspended:
-		return nil, store.Forbidden(store.ReasonChannelSuspended, "the channel is suspended")
-	case brand.State() != policy.ChannelOK:
-		return nil, store.Forbidden(store.ReasonChannelPaused, "the channel is paused, or waits for the operator")
 	case w.Ad && brand.Ads == 0:
 		return nil, &store.Error{Code: store.CodeNotFound, Text: "the channel has no advertising"}
-	case w.Campaign != "" && b.cfg.Campaigns == nil:
+	case w.Campaign != "" && w.Offer == nil:
 		return nil, &store.Error{Code: store.CodeNotFound, Text: "there is no such campaign"}
 	}
 	now := b.now()
@@ -135,16 +133,11 @@ func (b *Broadcasts) make(ctx context.Context, channel store.LogID, by store.Acc
 	}
 	c.Language, c.Kind, c.Opening = p.Language.String(), p.Content.Kind, opening(string(p.Content.Text))
 	c.Post = &said{Text: string(p.Content.Text), Extra: p.Content.Extra, Variants: p.Variants, Files: p.Files}
-	if len(p.Files) > 0 {
-		if b.cfg.Files == nil {
-			return nil, store.Bad("this server keeps no files")
-		}
-		if err := b.cfg.Files.May(by, p.Files); err != nil {
-			return nil, err
-		}
+	if err := b.mayAttach(by, p.Files); err != nil {
+		return nil, err
 	}
 	if w.Campaign != "" {
-		if err := b.cfg.Campaigns.Campaign(ctx, channel, w.Campaign, time.UnixMilli(c.Due)); err != nil {
+		if err := w.Offer(time.UnixMilli(c.Due)); err != nil {
 			return nil, err
 		}
 	}

@@ -36,5 +36,5 @@
 //
 // # Goroutines
 //
-//	run    one, from New to Close: looks at what is due
+//	run    one, from New to Close: looks at what is due; none with Config.Stored
 package broadcast

@@ -30,6 +30,17 @@ const (
 	Canceled  State = "canceled"
 )
 
+// post is what deliveries are told of a state.
+func (s State) post() graph.PostState {
+	switch s {
+	case Paused:
+		return graph.PostPaused
+	case Canceled:
+		return graph.PostCanceled
+	}
+	return graph.PostOut
+}
+
 // Why a broadcast was paused or ended other than by a publisher.
 const (
 	WhyPaused    = store.ReasonChannelPaused

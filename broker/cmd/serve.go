@@ -21,6 +21,8 @@ import (
 
 	"github.com/hwangso/hwangso/bridge/webhook"
 	"github.com/hwangso/hwangso/broker"
+	"github.com/hwangso/hwangso/broker/broadcast"
+	"github.com/hwangso/hwangso/broker/channel"
 	"github.com/hwangso/hwangso/broker/files"
 	"github.com/hwangso/hwangso/broker/wire"
 	"github.com/hwangso/hwangso/hooks"
@@ -86,6 +88,8 @@ type server struct {
 	broker   *broker.Broker
 	pushes   *pushes          // nil: nobody is woken
 	webhooks *webhook.Service // nil: there are none
+	posts    *broadcast.Broadcasts
+	channels *channel.Service
 	wire     *wire.Server
 	ctl      control
 	webs     []*http.Server
@@ -184,6 +188,9 @@ func open(ctx context.Context, set settings, log *slog.Logger, io Streams) (srv 
 		return srv, err
 	}
 	if err = srv.openPushes(); err != nil {
+		return srv, err
+	}
+	if err = srv.openBroadcasts(); err != nil {
 		return srv, err
 	}
 	if err = srv.openWebhooks(ctx); err != nil {
@@ -377,6 +384,9 @@ func (srv *server) stop(ctx context.Context) error {
 	}
 	if srv.ctl.close != nil {
 		errs = append(errs, srv.ctl.close())
+	}
+	if srv.posts != nil {
+		errs = append(errs, srv.posts.Close())
 	}
 	if srv.broker != nil {
 		errs = append(errs, srv.broker.Close(ctx))

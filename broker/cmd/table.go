@@ -16,6 +16,7 @@ func commands() []command {
 		auditCommand(),
 		appCommand(),
 		pushCommand(),
+		broadcastCommand(),
 		{name: "status", args: "[flags]", summary: "Tell how the server is", run: status},
 		{name: "erase", args: "USER -yes | -undo", summary: "Remove a user and everything it wrote", text: eraseText, run: erase},
 		{name: "export", args: "USER [-o FILE]", summary: "Write an archive of what a user sees of its data", text: exportText, run: export},

@@ -25,6 +25,7 @@ import (
 
 	"github.com/hwangso/hwangso/broker/view"
 	"github.com/hwangso/hwangso/store"
+	"github.com/hwangso/hwangso/store/graph"
 )
 
 // Config is what Files are made of.
@@ -108,6 +109,7 @@ type owned struct {
 type Files struct {
 	cfg      Config
 	store    store.Store
+	graph    *graph.Graph
 	blobs    Blobs
 	log      *slog.Logger
 	now      func() time.Time
@@ -149,7 +151,7 @@ func New(cfg Config) (*Files, error) {
 			return nil, fmt.Errorf("files: %w", err)
 		}
 	}
-	s := &Files{cfg: cfg, store: cfg.Store, blobs: cfg.Blobs, log: cfg.Logger, now: cfg.Now,
+	s := &Files{cfg: cfg, store: cfg.Store, graph: graph.New(cfg.Store, cfg.Now), blobs: cfg.Blobs, log: cfg.Logger, now: cfg.Now,
 		decoding: make(chan struct{}, 1), uploads: make(chan struct{}, 32)}
 	var err error
 	if s.key, err = s.signingKey(); err != nil {

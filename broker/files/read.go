@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hwangso/hwangso/broker/view"
 	"github.com/hwangso/hwangso/store"
 )
 
@@ -63,10 +62,7 @@ func (s *Files) apply(ctx context.Context, entries []store.Entry) error {
 			}
 			continue
 		}
-		if len(r.Extra) == 0 || !r.Kind.ByUser() || r.Op.Kind != store.OpNone || r.Recalled {
-			continue
-		}
-		ids, err := view.Files(r.Extra)
+		ids, err := s.filesOf(entries[i].Key, r)
 		if err != nil {
 			return err
 		}
