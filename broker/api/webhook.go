@@ -207,10 +207,9 @@ func (a *API) OpenedByDay(app string) ([]webhook.Opened, error) {
 // TellWebhook tells an app's owner, or a channel's owner and editors, that a webhook of theirs was disabled, for
 // webhook.Config.
 func (a *API) TellWebhook(ctx context.Context, o webhook.Owner, _ webhook.Hook) error {
-	name := o.Channel
+	n := view.Notice{What: view.NoticeWebhook, Channel: o.Channel, Room: o.App}
 	var to []store.AccountID
 	if o.App != "" {
-		name = o.App
 		app, err := a.links.Look(o.App)
 		if store.CodeOf(err) == store.CodeNotFound {
 			return nil
@@ -220,7 +219,7 @@ func (a *API) TellWebhook(ctx context.Context, o webhook.Owner, _ webhook.Hook) 
 		}
 		to = append(to, app.Owner)
 	} else {
-		info, err := a.store.Find(store.ChannelKey(name))
+		info, err := a.store.Find(store.ChannelKey(o.Channel))
 		if err != nil {
 			return fmt.Errorf("api: channel: %w", err)
 		}
@@ -231,7 +230,7 @@ func (a *API) TellWebhook(ctx context.Context, o webhook.Owner, _ webhook.Hook) 
 		}
 	}
 	for _, who := range to {
-		a.notify(ctx, who, view.Notice{What: view.NoticeWebhook, Room: name}, "")
+		a.notify(ctx, who, n, "")
 	}
 	if err := ctx.Err(); err != nil {
 		return errors.Join(errors.New("api: notice of a webhook"), err)

@@ -42,7 +42,7 @@ const (
 	NoticeOpened      = "channel_approved"   // an operator has approved Channel
 	NoticeStopped     = "channel_suspended"  // an operator has suspended Channel; channel.get says why
 	NoticeReinstated  = "channel_reinstated" // Channel is not suspended any more
-	NoticeWebhook     = "webhook_disabled"   // a webhook of Room, a channel or an app of the user, takes no events
+	NoticeWebhook     = "webhook_disabled"   // a webhook of Channel, or of the app Room, takes no events
 )
 
 // Notice is what a record of kind notice says to one user's devices. It travels in the record's Extra, with the
