@@ -15,6 +15,7 @@ import (
 
 	"github.com/hwangso/hwangso/broker"
 	"github.com/hwangso/hwangso/broker/api"
+	"github.com/hwangso/hwangso/broker/broadcast"
 	"github.com/hwangso/hwangso/broker/wire"
 	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/store"
@@ -71,7 +72,9 @@ func newStageWith(t testing.TB, events broker.Events, pushes *api.Pushes, users 
 	ok(err)
 	auth, err := hooks.NewAuthenticator(hooks.Config{Directory: s.store, Now: s.now})
 	ok(err)
-	s.api, err = api.New(api.Config{Broker: s.broker, Auth: auth, Push: pushes, Now: s.now})
+	posts, err := broadcast.New(broadcast.Config{Store: s.store, Graph: s.broker.Access().Relations(), Poster: s.broker, Now: s.now})
+	ok(err)
+	s.api, err = api.New(api.Config{Broker: s.broker, Auth: auth, Push: pushes, Broadcasts: posts, Followed: s.broker.FollowChanged, Now: s.now})
 	ok(err)
 	s.broker.SetRequests(s.api)
 	edge, err := wire.New(wire.Default(), s.broker, auth)
@@ -93,6 +96,7 @@ func newStageWith(t testing.TB, events broker.Events, pushes *api.Pushes, users 
 		ok(edge.Shutdown(ctx))
 		<-served
 		ok(s.api.Close())
+		ok(posts.Close())
 		ok(s.broker.Close(ctx))
 		ok(s.store.Close())
 	})
