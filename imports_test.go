@@ -135,7 +135,7 @@ var importGraph = []arrows{
 		"control operations over any store: HTTP and OpenAPI are spelled here; of the bridge it shows decisions and how lanes are"},
 	{"broker/cmd", []string{"bridge", "bridge/apns", "bridge/bulk", "bridge/fcm", "bridge/push", "bridge/pushsim", "bridge/webhook", "bridge/webpush", "broker", "broker/api", "broker/broadcast", "broker/channel", "broker/files", "broker/proxy", "broker/signup", "broker/tally",
 		"broker/view", "broker/wire", "hooks", "hooks/limit", "hooks/phone", "store",
-		"store/bolt", "store/graph", "examples/chat/client", "examples/chat/terminal", "examples/chat/tty"}, []string{modPrometheus, modSys},
+		"store/bolt", "store/graph", "store/policy", "examples/chat/client", "examples/chat/terminal", "examples/chat/tty"}, []string{modPrometheus, modSys},
 		"main's other half: it chooses the implementations, and offers the chat example as a command"},
 	{".", []string{"broker/cmd"}, nil,
 		"main runs the program and nothing else, so that tests can run it too"},

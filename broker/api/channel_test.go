@@ -239,3 +239,31 @@ func TestChannelNumbers(t *testing.T) {
 		}
 	}
 }
+
+// No operation on channels, broadcasts or coupons has a field in its answer that could name a follower: the people in
+// their answers are publishers, and the asking user itself.
+func TestAnswersNameNoFollower(t *testing.T) {
+	publishers := map[string]bool{"channel.publisher.list publishers.user": true, "channel.publisher.list publishers.display": true, "channel.key.list keys.user": true,
+		"channel.key.list keys.device": true, "channel.key.create token.device": true}
+	for _, table := range [][]operation{userOperations(), operatorOperations()} {
+		for _, o := range table {
+			kind, _, _ := strings.Cut(o.name, ".")
+			if kind != "channel" && kind != "broadcast" && kind != "coupon" {
+				continue
+			}
+			for _, row := range fieldRows("", o.out) {
+				path := strings.Split(row, "`")[1]
+				last := path[strings.LastIndexByte(path, '.')+1:]
+				if kind == "broadcast" && strings.HasSuffix(path, ".events.by") || strings.HasSuffix(path, "broadcasts.events.by") {
+					continue // the publisher who did it
+				}
+				switch last {
+				case "user", "users", "account", "accounts", "follower", "member", "members", "name", "display", "device", "devices", "who", "by", "owner":
+					if !publishers[o.name+" "+path] && !strings.HasPrefix(path, "plan.") && !strings.HasPrefix(path, "plans.") && !strings.HasPrefix(o.name, "channel.plan.") {
+						t.Errorf("%s: does %s name a follower?", o.name, path)
+					}
+				}
+			}
+		}
+	}
+}

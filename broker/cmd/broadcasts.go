@@ -1,29 +1,26 @@
 package cmd
 
 import (
+	"context"
+
 	"github.com/hwangso/hwangso/broker/broadcast"
 	"github.com/hwangso/hwangso/broker/channel"
+	followers "github.com/hwangso/hwangso/broker/tally"
 	"github.com/hwangso/hwangso/store"
 )
 
 // openBroadcasts has the posts of channels go out at their time. On the data of a server that does not run they are made
 // and looked at.
 func (srv *server) openBroadcasts() error {
-	rel := srv.broker.Access().Relations()
-	channels, err := channel.New(channel.Config{Store: srv.store, Graph: rel})
-	if err != nil {
-		return err
-	}
-	srv.channels = channels
-	srv.broker.SetPlans(channels)
-	cfg := broadcast.Config{Store: srv.store, Graph: rel, Poster: srv.broker, Plans: plans{channels}, Stored: srv.set.push.stored,
-		Logger: srv.log, Metrics: srv.reg}
+	cfg := broadcast.Config{Store: srv.store, Graph: srv.broker.Access().Relations(), Poster: srv.broker, Plans: plans{srv.channels}, Tally: counts{srv.tally},
+		Stored: srv.set.push.stored, Logger: srv.log, Metrics: srv.reg}
 	if srv.files != nil {
 		cfg.Files = srv.files
 	}
 	if srv.pushes != nil && srv.pushes.bridge != nil {
 		cfg.Pushes = srv.pushes.bridge
 	}
+	var err error
 	srv.posts, err = broadcast.New(cfg)
 	return err
 }
@@ -34,4 +31,21 @@ type plans struct{ *channel.Service }
 func (p plans) Scheduled(c store.LogID) (int, error) {
 	plan, err := p.PlanOf(c)
 	return plan.Scheduled, err
+}
+
+// counts is what broadcasts ask of the counts of followers.
+type counts struct{ *followers.Tally }
+
+// Followers is how many follow a channel by the day's snapshot, rounded; nil: too few to say, or not counted yet.
+func (n counts) Followers(_ context.Context, c store.LogID) (*int, error) {
+	all, err := n.Numbers(c)
+	return all.Followers, err
+}
+
+func (n counts) Report(ctx context.Context, c, log store.LogID, seq store.Seq, ended int64) (broadcast.Numbers, error) {
+	r, err := n.Tally.Report(ctx, c, log, seq, ended)
+	if err != nil {
+		return broadcast.Numbers{}, err
+	}
+	return broadcast.Numbers{Reached: r.Reached, Pushed: r.Pushed, Opened: r.Opened}, nil
 }

@@ -53,6 +53,8 @@ type settings struct {
 	nights                     string
 	adCap                      int
 	appApproval                bool
+	channelsApproval           string
+	channelsHour               int
 }
 
 func (s *settings) register(f *flag.FlagSet) {
@@ -111,6 +113,8 @@ func (s *settings) register(f *flag.FlagSet) {
 	f.Int64Var(&s.maxFiles, "max-files", 2<<30, "`bytes` of a user's files together")
 	f.StringVar(&s.nights, "nights", "", "a `file` with the hours in which advertising of channels waits, by country (see docs/policy.md); empty: those that are known")
 	f.IntVar(&s.adCap, "ad-cap", hooks.AdCap, "advertising posts that a user gets in 24 hours from all channels together, 0 for no limit")
+	f.StringVar(&s.channelsApproval, "channels-approval", "on", "brands' channels post once an operator has approved them (hwangso channel): on or off")
+	f.IntVar(&s.channelsHour, "channels-hour", 3, "the `hour` in UTC, 0 to 23, at which the followers of channels are counted, once a day")
 	f.BoolVar(&s.appApproval, "app-approval", true, "other people's apps send links once an operator has approved them (hwangso app)")
 	s.push.register(f)
 	s.webhook.register(f)
@@ -150,6 +154,12 @@ func (s *settings) validate() error {
 	}
 	if s.mqtt == "" && s.mqtts == "" && s.http == "" && s.https == "" {
 		bad("there is no address to listen on")
+	}
+	if s.channelsApproval != "on" && s.channelsApproval != "off" {
+		bad("-channels-approval must be on or off")
+	}
+	if s.channelsHour < 0 || s.channelsHour > 23 {
+		bad("-channels-hour must be 0 to 23")
 	}
 	if s.s3Endpoint != "" && (s.s3Bucket == "" || s.s3Keys == "") {
 		bad("-s3-endpoint needs -s3-bucket and -s3-keys")

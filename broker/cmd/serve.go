@@ -24,6 +24,7 @@ import (
 	"github.com/hwangso/hwangso/broker/broadcast"
 	"github.com/hwangso/hwangso/broker/channel"
 	"github.com/hwangso/hwangso/broker/files"
+	followers "github.com/hwangso/hwangso/broker/tally"
 	"github.com/hwangso/hwangso/broker/wire"
 	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/hooks/limit"
@@ -89,6 +90,7 @@ type server struct {
 	pushes   *pushes          // nil: nobody is woken
 	webhooks *webhook.Service // nil: there are none
 	posts    *broadcast.Broadcasts
+	tally    *followers.Tally
 	channels *channel.Service
 	wire     *wire.Server
 	ctl      control
@@ -114,6 +116,7 @@ func start(ctx context.Context, set settings, log *slog.Logger, io Streams) (*se
 		if srv.webhooks != nil {
 			srv.webhooks.Start()
 		}
+		srv.tally.Start()
 	}
 	if err != nil {
 		return nil, srv.undo(ctx, err)
@@ -188,6 +191,9 @@ func open(ctx context.Context, set settings, log *slog.Logger, io Streams) (srv 
 		return srv, err
 	}
 	if err = srv.openPushes(); err != nil {
+		return srv, err
+	}
+	if err = srv.openChannels(); err != nil {
 		return srv, err
 	}
 	if err = srv.openBroadcasts(); err != nil {
@@ -387,6 +393,9 @@ func (srv *server) stop(ctx context.Context) error {
 	}
 	if srv.posts != nil {
 		errs = append(errs, srv.posts.Close())
+	}
+	if srv.tally != nil {
+		errs = append(errs, srv.tally.Close())
 	}
 	if srv.broker != nil {
 		errs = append(errs, srv.broker.Close(ctx))

@@ -14,6 +14,7 @@ func commands() []command {
 		limitsCommand(),
 		holdCommand(),
 		auditCommand(),
+		channelCommand(),
 		appCommand(),
 		pushCommand(),
 		broadcastCommand(),
