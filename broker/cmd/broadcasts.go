@@ -12,6 +12,7 @@ import (
 // openBroadcasts has the posts of channels go out at their time. On the data of a server that does not run they are made
 // and looked at.
 func (srv *server) openBroadcasts() error {
+	srv.broker.SetPlans(srv.channels) // for what is posted over MQTT
 	cfg := broadcast.Config{Store: srv.store, Graph: srv.broker.Access().Relations(), Poster: srv.broker, Plans: plans{srv.channels}, Tally: counts{srv.tally},
 		Stored: srv.set.push.stored, Logger: srv.log, Metrics: srv.reg}
 	if srv.files != nil {
