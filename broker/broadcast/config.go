@@ -87,6 +87,10 @@ type Config struct {
 	Plans  Plans  // nil: every plan allows everything
 	Files  Files  // nil: posts show no files
 
+	// Tell is told that a broadcast has ended (Report nil), and that its report is there, before either is stored: after a
+	// crash it is told again. Its error holds the broadcast where it is. nil: nobody wants to know.
+	Tell func(ctx context.Context, channel store.LogID, b *Broadcast) error
+
 	Open int // without Plans: broadcasts of one channel that have not ended; 0: DefaultOpen
 
 	// Stored: the server does not run. Broadcasts are made and looked at, and none goes out.

@@ -80,6 +80,7 @@ type Broadcast struct {
 	Post   *said `json:"post,omitempty"`   // until its record is known to be there
 	Settle bool  `json:"settle,omitempty"` // graph.Post does not say the state yet
 	Wake   int64 `json:"wake,omitempty"`   // the time in tableDue; 0: none
+	Told   news  `json:"told,omitempty"`   // what Config.Tell knows
 }
 
 // said is what a broadcast says.
@@ -88,6 +89,24 @@ type said struct {
 	Extra    []byte                   `json:"extra,omitempty"`
 	Variants map[string]graph.Variant `json:"variants,omitempty"`
 	Files    []string                 `json:"files,omitempty"`
+}
+
+// news is what there is to be told of a broadcast.
+type news int
+
+const (
+	newsEnd    news = 1 // it has ended
+	newsReport news = 2 // its report is there
+)
+
+func (b *Broadcast) news() news {
+	switch {
+	case !b.Over():
+		return 0
+	case b.Report == nil:
+		return newsEnd
+	}
+	return newsReport
 }
 
 // Event is a change of the state.
@@ -169,6 +188,12 @@ func (b *Broadcasts) read(channel store.LogID, key string) (*Broadcast, uint64, 
 // broadcast says so, and the one that had it goes afterwards: a crash in between leaves one too many, never too few. Whoever
 // calls it has the broadcast's turn.
 func (b *Broadcasts) write(ctx context.Context, channel store.LogID, c *Broadcast, version uint64) error {
+	if n := c.news(); n > c.Told && b.cfg.Tell != nil {
+		if err := b.cfg.Tell(ctx, channel, c); err != nil {
+			return fmt.Errorf("broadcast: told: %w", err)
+		}
+		c.Told = n
+	}
 	old := c.Wake
 	c.Wake = c.wake(b.cfg.Tally != nil)
 	value, err := json.Marshal(c)

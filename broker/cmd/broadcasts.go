@@ -2,7 +2,9 @@ package cmd
 
 import (
 	"context"
+	"time"
 
+	"github.com/hwangso/hwangso/bridge/webhook"
 	"github.com/hwangso/hwangso/broker/broadcast"
 	"github.com/hwangso/hwangso/broker/channel"
 	followers "github.com/hwangso/hwangso/broker/tally"
@@ -15,6 +17,9 @@ func (srv *server) openBroadcasts() error {
 	srv.broker.SetPlans(srv.channels) // for what is posted over MQTT
 	cfg := broadcast.Config{Store: srv.store, Graph: srv.broker.Access().Relations(), Poster: srv.broker, Plans: plans{srv.channels}, Tally: counts{srv.tally},
 		Stored: srv.set.push.stored, Logger: srv.log, Metrics: srv.reg}
+	if srv.webhooks != nil {
+		cfg.Tell = srv.tellOfBroadcast
+	}
 	if srv.files != nil {
 		cfg.Files = srv.files
 	}
@@ -24,6 +29,29 @@ func (srv *server) openBroadcasts() error {
 	var err error
 	srv.posts, err = broadcast.New(cfg)
 	return err
+}
+
+// broadcastEvent is what a webhook tells of a broadcast.
+type broadcastEvent struct {
+	Broadcast string          `json:"broadcast"` // its key
+	State     broadcast.State `json:"state"`
+	Why       string          `json:"why,omitempty"`
+
+	*broadcast.Numbers // of broadcast.report alone
+}
+
+// tellOfBroadcast has the brand told that a broadcast ended, and of its report.
+func (srv *server) tellOfBroadcast(ctx context.Context, c store.LogID, b *broadcast.Broadcast) error {
+	info, err := srv.store.Info(c)
+	if err != nil {
+		return err
+	}
+	kind, at := webhook.BroadcastFinished, time.UnixMilli(b.Ended)
+	if b.Report != nil {
+		kind, at = webhook.BroadcastReport, at.Add(broadcast.ReportAfter)
+	}
+	return srv.webhooks.Emit(ctx, webhook.Owner{Channel: info.Key.Name}, kind, "broadcast:"+b.Key, b.Key, at,
+		broadcastEvent{Broadcast: b.Key, State: b.State, Why: b.Why, Numbers: b.Report})
 }
 
 // plans is what channels' plans allow.

@@ -29,6 +29,9 @@ func (srv *server) openChannels() error {
 			if err := srv.channels.Weighed(c); err != nil {
 				srv.log.Error("channel not ranked", "err", err)
 			}
+			if srv.webhooks != nil {
+				srv.webhooks.Look()
+			}
 		},
 		Logger: srv.log, Registerer: srv.reg,
 	}

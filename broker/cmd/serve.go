@@ -196,10 +196,10 @@ func open(ctx context.Context, set settings, log *slog.Logger, io Streams) (srv 
 	if err = srv.openChannels(); err != nil {
 		return srv, err
 	}
-	if err = srv.openBroadcasts(); err != nil {
+	if err = srv.openWebhooks(ctx); err != nil {
 		return srv, err
 	}
-	if err = srv.openWebhooks(ctx); err != nil {
+	if err = srv.openBroadcasts(); err != nil {
 		return srv, err
 	}
 	return srv, srv.control()
@@ -385,14 +385,14 @@ func (srv *server) stop(ctx context.Context) error {
 			errs = append(errs, w.Close())
 		}
 	}
+	if srv.posts != nil {
+		errs = append(errs, srv.posts.Close())
+	}
 	if srv.webhooks != nil {
 		errs = append(errs, srv.webhooks.Close())
 	}
 	if srv.ctl.close != nil {
 		errs = append(errs, srv.ctl.close())
-	}
-	if srv.posts != nil {
-		errs = append(errs, srv.posts.Close())
 	}
 	if srv.tally != nil {
 		errs = append(errs, srv.tally.Close())

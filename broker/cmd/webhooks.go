@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/hwangso/hwangso/bridge/webhook"
+	"github.com/hwangso/hwangso/store"
 )
 
 // webhookSettings are what `hwangso serve` is told about webhooks.
@@ -76,6 +77,10 @@ func (srv *server) openWebhooks(ctx context.Context) error {
 	}
 	srv.webhooks, err = webhook.New(ctx, webhook.Config{
 		Store: srv.store, Pseudonym: srv.broker.Access().Pseudonym,
+		Followers: func(c store.LogID) (*int, string, error) {
+			n, err := srv.tally.Numbers(c)
+			return n.Followers, n.Day, err
+		},
 		Opened: func(app string) ([]webhook.Opened, error) { return srv.ctl.api.OpenedByDay(app) },
 		Tell: func(ctx context.Context, o webhook.Owner, h webhook.Hook) error {
 			return srv.ctl.api.TellWebhook(ctx, o, h)
