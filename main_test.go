@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/hwangso/hwangso/broker/cmd"
+	"github.com/hwangso/hwangso/examples/chat/client"
 )
 
 // TestTwoPeople is the main job: two users are added to a running server and chat; what is written while one of them
@@ -362,11 +363,33 @@ func TestDemo(t *testing.T) {
 	text := d.out.String()
 	pub := regexp.MustCompile(`mosquitto_pub -V 5 -q 1 -p \d+ -u alice -P \S+ -t .*`).FindAllString(text, -1)
 	sub := regexp.MustCompile(`mosquitto_sub .*`).FindString(text)
-	if len(pub) != 3 || sub == "" {
+	if len(pub) != 4 || sub == "" {
 		t.Fatalf("the commands to paste are missing:\n%s", text)
+	}
+	post := regexp.MustCompile(`mosquitto_pub -V 5 -q 1 -p \d+ -u brand -P (\S+) -t channel/cafe/text .*`).FindStringSubmatch(text)
+	at := regexp.MustCompile(`on (\S+) \(MQTT\) and http://(\S+) `).FindStringSubmatch(text)
+	if post == nil || at == nil || !strings.Contains(text, "go run ./examples/brand -channel cafe -user brand -token "+post[1]+" -server mqtt://"+at[1]+" -api http://"+at[2]) {
+		t.Fatalf("the commands for the channel are missing:\n%s", text)
 	}
 	a := startSession(t, "chat", "-as", "alice", "-id", "alice-test")
 	a.out.wait(t, "connected as alice")
+	brand := make(chan client.Message, 8)
+	listener, err := client.New(t.Context(), client.Config{Server: "mqtt://" + at[1], User: "alice", Token: regexp.MustCompile(`-u alice -P (\S+)`).FindStringSubmatch(text)[1],
+		ClientID: "listener", Filters: []string{"channel/+/json"}, Message: func(m client.Message) { brand <- m }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := listener.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d.line("c")
+	if m := <-brand; m.Conversation != "channel/cafe" || m.Text != "The autumn menu is here." || m.From != "" {
+		t.Errorf("alice got %+v", m)
+	}
+	if err := listener.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	d.out.wait(t, `✓ the server → the followers of cafe: text of 24 bytes \(#1, on disk\)`)
 	a.line("a secret word")
 	b.out.wait(t, `alice: a secret word #1`)
 	d.out.wait(t, `✓ alice → bob: text of 13 bytes \(#1, on disk\)`)

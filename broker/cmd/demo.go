@@ -20,17 +20,19 @@ import (
 )
 
 const demoText = `It starts a server of its own on this machine, with temporary data, two users, alice and bob, who are
-friends, and a room, lobby, with both. It prints commands to paste into other terminals, and tells what the server
-does in words. Press k to kill the server with SIGKILL while it is written to, and see what is left. Press b to let
+friends, a room, lobby, with both, and a channel, cafe, which alice follows and the user brand posts to. It prints commands
+to paste into other terminals, and tells what the server does in words. Press k to kill the server with SIGKILL while it is written to, and see what is left. Press b to let
 bob block alice: she sees nothing change. Press o to take bob's phone off the network: what alice writes then rings it,
-through a simulator of Apple's push service.
+through a simulator of Apple's push service. Press c to send a broadcast in two languages to all followers of cafe.
 
 It needs no terminal: without one it runs until it is interrupted, and reads the same letters as lines.`
 
 // The people of the demonstration. The robot writes while the server is killed.
 const (
-	demoRoom  = "lobby"
-	demoRobot = "robot"
+	demoRoom    = "lobby"
+	demoRobot   = "robot"
+	demoChannel = "cafe"
+	demoBrand   = "brand" // publishes in it
 )
 
 // demonstration is a running `hwangso demo`.
@@ -47,6 +49,7 @@ type demonstration struct {
 	round int // crashes so far
 
 	blocked bool // bob blocks alice
+	casts   int  // broadcasts so far
 	phone   demoPhone
 
 	mu sync.Mutex // guards io.Out
@@ -141,6 +144,12 @@ func (d *demonstration) loop(ctx context.Context) error {
 					text = "✗ " + err.Error()
 				}
 				d.say("%s", text)
+			case (k == 'c' || k == 'C') && crash == nil:
+				text, err := d.broadcast(ctx)
+				if err != nil && ctx.Err() == nil {
+					text = "✗ " + err.Error()
+				}
+				d.say("%s", text)
 			case (k == 'k' || k == 'K') && crash == nil:
 				crash = make(chan counted, 1)
 				go func() {
@@ -203,7 +212,7 @@ func (d *demonstration) populate(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, st.Close()) }()
 	var ids []store.AccountID
 	var members []store.Member
-	for _, name := range []string{"alice", "bob", demoRobot} {
+	for _, name := range []string{"alice", "bob", demoRobot, demoBrand} {
 		a, err := st.CreateAccount(ctx, store.Account{Name: name, Created: time.Now().UnixMilli()})
 		if err != nil {
 			return err
@@ -214,6 +223,9 @@ func (d *demonstration) populate(ctx context.Context) (err error) {
 			return err
 		}
 		ids = append(ids, a.ID)
+		if name == demoBrand {
+			continue // in no room
+		}
 		members = append(members, store.Member{Account: a.ID, Role: store.RoleMember})
 	}
 	members[0].Role = store.RoleOwner
@@ -223,6 +235,9 @@ func (d *demonstration) populate(ctx context.Context) (err error) {
 		}
 	}
 	if err := registerPhone(ctx, st, ids[1]); err != nil {
+		return err
+	}
+	if err := openDemoChannel(ctx, st, ids[3], ids[0]); err != nil {
 		return err
 	}
 	_, _, err = st.Open(ctx, store.RoomKey(demoRoom), store.Creation{By: ids[0], Title: "Lobby", Members: members})
@@ -307,11 +322,11 @@ func (d *demonstration) port() string {
 
 func (d *demonstration) welcome() string {
 	return fmt.Sprintf(`hwangso %s on %s (MQTT) and http://%s (WebSocket /mqtt, API /v1).
-Users alice and bob are friends, and both are in the room %q.
+Users alice and bob are friends, and both are in the room %q. alice follows the channel %q.
 
 %s
 Everything is written to disk before it is acknowledged. What happens is told here:
-`, Version(), d.MQTT, d.HTTP, demoRoom, d.commands())
+`, Version(), d.MQTT, d.HTTP, demoRoom, demoChannel, d.commands())
 }
 
 // commands are what to paste, and the keys.
@@ -330,8 +345,10 @@ and into a third. alice writes to bob, to the room, and where she may not:
 Without mosquitto, chat in two terminals:
   %[5]s chat -as bob
   %[5]s chat -as alice
-
+alice follows a brand's channel. She listens, and the brand posts to all of its followers:
+%[6]s
 Keys: o takes bob's phone off the network, so that it rings, and brings it back · b lets bob block alice, and ends it
+      c sends a broadcast in two languages to the followers of %[7]s
       k kills the server (SIGKILL) while it is written to · ? shows this again · q ends the demo
-`, port, d.Tokens["bob"], alice, demoRoom, d.self)
+`, port, d.Tokens["bob"], alice, demoRoom, d.self, d.channelCommands(port), demoChannel)
 }

@@ -72,6 +72,9 @@ func (n *narrator) committed(e *store.Entry) {
 		}
 	case store.LogRoom:
 		where = "room " + e.Key.Name
+	case store.LogChannel, store.LogAds, store.LogThread:
+		n.brand(e)
+		return
 	default:
 		return
 	}
@@ -87,6 +90,26 @@ func (n *narrator) committed(e *store.Entry) {
 	default:
 		n.say("✓ %s → %s: %s of %d bytes (#%d, on disk)", from, where, r.Kind, len(r.Text), r.Seq)
 	}
+}
+
+// brand tells what happens in a channel, and of no follower who it is.
+func (n *narrator) brand(e *store.Entry) {
+	r := e.Record
+	if r.Change.Kind != store.ChangeNone {
+		return
+	}
+	from, where := n.name(r.Sender), "the followers of "+e.Key.Name
+	switch {
+	case e.Key.Kind == store.LogThread && r.Sender == e.Key.A:
+		from, where = "a follower", "channel "+e.Key.Name
+	case e.Key.Kind == store.LogThread:
+		where = "a follower of " + e.Key.Name
+	}
+	what := r.Kind.String()
+	if r.Op.Kind != store.OpNone {
+		what = fmt.Sprintf("%s of #%d", r.Op.Kind, r.Op.Target)
+	}
+	n.say("✓ %s → %s: %s of %d bytes (#%d, on disk)", from, where, what, len(r.Text), r.Seq)
 }
 
 // change tells what happened to a room.
