@@ -113,6 +113,27 @@ func (r *postReader) backward(low, upto store.Seq, limit, look int) (out []*stor
 	return out, from, nil
 }
 
+// forward reads the oldest that the viewer gets after base, at most up to the sequence upto, and how far it has looked.
+func (r *postReader) forward(base, upto store.Seq, limit, look int) (out []*store.Record, next store.Seq, err error) {
+	next, size := base, 0
+	for next < upto && len(out) < limit && next-base < store.Seq(look) {
+		end := min(upto, next+max(store.Seq(limit-len(out)), 16))
+		part, err := r.page(next, end)
+		if err != nil {
+			return nil, 0, err
+		}
+		for _, rec := range part {
+			size += len(rec.Text) + len(rec.Extra)
+			if len(out) == limit || size > answerBytes && len(out) > 0 {
+				return out, out[len(out)-1].Seq, nil
+			}
+			out = append(out, rec)
+		}
+		next = end
+	}
+	return out, next, nil
+}
+
 func (a *API) postEnvelope(c *caller, r *store.Record, base store.Seq) Envelope {
 	return a.envelope(c.account.ID, c.id.Device, r, store.Marks{}, base)
 }
@@ -124,9 +145,6 @@ type channelHistoryIn struct {
 	After  *store.Seq `json:"after,omitempty" doc:"Only newer than this sequence; 0: from the beginning. Without before and after: the newest."`
 	Limit  int        `json:"limit,omitempty" doc:"Posts of a page; absent: 50."`
 }
-
-// forwardLook is how many sequences one call looks at.
-const forwardLook = lookVisible
 
 func (a *API) channelHistory(_ context.Context, c *caller, in *channelHistoryIn) (*roomHistoryOut, error) {
 	if in.Before != 0 && in.After != nil {
@@ -153,11 +171,7 @@ func (a *API) channelHistory(_ context.Context, c *caller, in *channelHistoryIn)
 	var base, next store.Seq // considered are (base, next]
 	if in.After != nil {
 		base = min(max(*in.After, low-1), head)
-		next = min(head, base+forwardLook)
-		if records, err = r.page(base, next); err == nil && len(records) > limit {
-			records = records[:limit]
-			next = records[limit-1].Seq
-		}
+		records, next, err = r.forward(base, head, limit, lookVisible)
 	} else {
 		next = head
 		if in.Before != 0 {

@@ -240,6 +240,42 @@ func TestChannelNumbers(t *testing.T) {
 	}
 }
 
+// Pages forward and backward together are everything, whatever is held back in between.
+func TestChannelHistoryPages(t *testing.T) {
+	w := newWorld(t)
+	w.users("brand", "alice")
+	notices, _ := w.opened("acme")
+	for i := range 75 {
+		w.post(notices, fmt.Sprint("p", i))
+	}
+	w.as("alice", 200, "channel.follow", obj{"channel": "acme"})
+	for i := range 3 { // publishers who come are nobody's post
+		w.users(fmt.Sprint("x", i))
+		w.op(200, "channel.publisher.set", obj{"channel": "acme", "user": fmt.Sprint("x", i)})
+		w.post(notices, fmt.Sprint("q", i))
+	}
+	all := fmt.Sprint(texts(w.as("alice", 200, "channel.history", obj{"channel": "acme", "limit": 200})))
+	want(t, "all", len(strings.Fields(all)), 78)
+	var forward, backward []string
+	for after := any(0); ; {
+		page := w.as("alice", 200, "channel.history", obj{"channel": "acme", "after": after, "limit": 7})
+		forward = append(forward, texts(page)...)
+		if after = page["after"]; page["more"] == nil {
+			break
+		}
+	}
+	want(t, "forward", forward, all)
+	for in := (obj{"channel": "acme", "limit": 7}); ; {
+		page := w.as("alice", 200, "channel.history", in)
+		backward = append(texts(page), backward...)
+		if page["before"] == nil {
+			break
+		}
+		in["before"] = page["before"]
+	}
+	want(t, "backward", backward, all)
+}
+
 // No operation on channels, broadcasts or coupons has a field in its answer that could name a follower: the people in
 // their answers are publishers, and the asking user itself.
 func TestAnswersNameNoFollower(t *testing.T) {
