@@ -2,10 +2,14 @@ package main
 
 import (
 	"fmt"
+	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // buildExample builds a program of examples/.
@@ -57,4 +61,78 @@ func TestExampleChat(t *testing.T) {
 	s.out.wait(t, "connected as alice")
 	s.line("/history")
 	s.out.wait(t, "me: remember the milk #1")
+}
+
+// TestExampleBrand: the brand's program against a server: its posts reach a follower, a question is answered, a code that is typed
+// in is redeemed once, and a webhook that is not signed is not believed.
+func TestExampleBrand(t *testing.T) {
+	needs(t, "mosquitto_pub")
+	needs(t, "curl")
+	brand := buildExample(t, "brand")
+	dir := dataDir(t)
+	p := startServer(t, dir)
+	alice := addUser(t, dir, "alice")
+	owner := addUser(t, dir, "owner")
+	hwangso(t, "channel", "create", "cafe", "-owner", "owner", "-title", "The cafe", "-data", dir)
+	api := "http://" + p.addrs["http"]
+	ask := func(token, op, body string) string {
+		t.Helper()
+		out, err := shell(t, fmt.Sprintf("curl -sS -H 'Authorization: Bearer %s' -d '%s' %s/v1/%s", token, body, api, op))
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", op, err, out)
+		}
+		return out
+	}
+	expect(t, ask(alice, "channel.follow", `{"channel":"cafe"}`), `"changed":true`)
+	key := tokenPattern.FindString(ask(owner, "channel.key.create", `{"channel":"cafe","label":"program"}`))
+	host, port, _ := net.SplitHostPort(p.addrs["mqtt"])
+	place := fmt.Sprintf("-V 5 -q 1 -h %s -p %s -u alice -P %s", host, port, alice)
+	follower := background(t, fmt.Sprintf("mosquitto_sub %s -i alice -c -x 60 -v -t 'channel/+/text' -t 'channel/+/ask/line'", place))
+
+	cmd := exec.CommandContext(t.Context(), brand, "-server", "mqtt://"+p.addrs["mqtt"], "-api", api, "-user", "owner", "-channel", "cafe",
+		"-webhook", "127.0.0.1:0", "-webhook-secret", "secret")
+	cmd.Env = append(os.Environ(), "BRAND_TOKEN="+key)
+	out := newScreen()
+	cmd.Stdout, cmd.Stderr = out, out
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait(); out.Close() }()
+	hooks := out.wait(t, `webhooks are taken at (http://\S+)`)[1]
+	out.wait(t, "Now followers are answered")
+	expect(t, out.String(), `posted over MQTT: #1(?s:.*)posted over HTTP: #2(?s:.*)autumn-\S+: scheduled(?s:.*)autumn-\S+: done(?s:.*)cake-\S+: done`)
+	follower.wait(t, `channel/cafe/text We are open until midnight today\.\nchannel/cafe/text And there is cake\.\nchannel/cafe/text The autumn menu`)
+	follower.wait(t, `channel/cafe/text \[coupon\] A piece of cake for you`)
+
+	if text, err := shell(t, "mosquitto_pub "+place+" -i asks -t channel/cafe/ask/text -m 'when do you open?'"); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	follower.wait(t, `channel/cafe/ask/line cafe: We are open from eight to midnight\.`)
+	if out.wait(t, `\? ([a-z2-7]{16}) asks: when do you open\?`); strings.Contains(out.String(), "alice") {
+		t.Errorf("the brand knows who asks:\n%s", out)
+	}
+	campaign := out.wait(t, `campaign (\S+): 500`)[1]
+	code := regexp.MustCompile(`"coupon":"([0-9A-Z]{26})"`).FindStringSubmatch(ask(alice, "coupon.show", `{"channel":"cafe","campaign":"`+campaign+`"}`))
+	if code == nil {
+		t.Fatal("no code")
+	}
+	fmt.Fprintf(in, "%s\n%s\nnonsense\n", code[1], code[1])
+	out.wait(t, `= valid: A piece of cake \(any cake, not to take away\)\n= used: A piece of cake\n= unknown`)
+	if text, err := shell(t, "curl -sS -o /dev/null -w '%{http_code}' -d '{}' "+hooks); err != nil || text != "401" {
+		t.Errorf("a webhook that nobody signed: %s %v", text, err)
+	}
+	in.Close()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+	case <-time.After(patience):
+		t.Errorf("does not end:\n%s", out)
+	}
 }

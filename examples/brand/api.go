@@ -13,6 +13,7 @@ import (
 // API is the control API over HTTP: POST /v1/{operation} with JSON both ways.
 type API struct {
 	Base  string // http://host:port
+	User  string // the publisher
 	Token string // a key of the channel, or a publisher's own token
 	HTTP  *http.Client
 }
@@ -59,7 +60,7 @@ func (a *API) once(ctx context.Context, op, id string, body []byte, out any) (re
 		return -1, fmt.Errorf("%s: %w", op, err)
 	}
 	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Authorization", "Bearer "+a.Token)
+	r.SetBasicAuth(a.User, a.Token) // as MQTT's user name and password
 	if id != "" {
 		r.Header.Set("Idempotency-Key", id)
 	}

@@ -77,7 +77,7 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) (err e
 		return errors.New("without -webhook-secret nobody knows who sends webhooks")
 	}
 	p := &program{channel: *channel, out: out, news: make(chan Progress, 1),
-		api: &API{Base: strings.TrimSuffix(*api, "/"), Token: *token, HTTP: &http.Client{}}}
+		api: &API{Base: strings.TrimSuffix(*api, "/"), User: *user, Token: *token, HTTP: &http.Client{}}}
 	if *hook != "" {
 		end, err := p.takeWebhooks(*hook, *secret)
 		if err != nil {
