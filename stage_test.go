@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"slices"
 	"sync"
@@ -58,6 +59,20 @@ func newStage(t testing.TB, users ...string) *stage {
 // newStageWith is newStage of which somebody is told what happens, and with an API that knows of pushes.
 func newStageWith(t testing.TB, events broker.Events, pushes *api.Pushes, users ...string) *stage {
 	t.Helper()
+	return newStageOf(t, stageParts{Events: events, Pushes: pushes}, users...)
+}
+
+// stageParts are what a play may have of its own; each may be absent.
+type stageParts struct {
+	Events broker.Events
+	Pushes *api.Pushes
+	Logger *slog.Logger
+	Tally  func(*stage) broadcast.Tally
+	API    func(*stage, *api.Config) (end func() error) // changes the configuration; end is called after the API has ended
+}
+
+func newStageOf(t testing.TB, parts stageParts, users ...string) *stage {
+	t.Helper()
 	s := &stage{t: t, ids: make(map[string]hooks.Identity), clock: time.Date(2026, 3, 2, 10, 0, 0, 0, time.UTC)}
 	ok := func(err error) {
 		t.Helper()
@@ -68,13 +83,21 @@ func newStageWith(t testing.TB, events broker.Events, pushes *api.Pushes, users 
 	var err error
 	s.store, err = bolt.Open(bolt.Config{Dir: t.TempDir(), MinFree: -1, Now: s.now})
 	ok(err)
-	s.broker, err = broker.New(broker.Config{Store: s.store, Events: events, Now: s.now})
+	s.broker, err = broker.New(broker.Config{Store: s.store, Events: parts.Events, Logger: parts.Logger, Now: s.now})
 	ok(err)
 	auth, err := hooks.NewAuthenticator(hooks.Config{Directory: s.store, Now: s.now})
 	ok(err)
-	posts, err := broadcast.New(broadcast.Config{Store: s.store, Graph: s.broker.Access().Relations(), Poster: s.broker, Now: s.now})
+	posting := broadcast.Config{Store: s.store, Graph: s.broker.Access().Relations(), Poster: s.broker, Logger: parts.Logger, Now: s.now}
+	if parts.Tally != nil {
+		posting.Tally = parts.Tally(s)
+	}
+	posts, err := broadcast.New(posting)
 	ok(err)
-	s.api, err = api.New(api.Config{Broker: s.broker, Auth: auth, Push: pushes, Broadcasts: posts, Followed: s.broker.FollowChanged, Now: s.now})
+	asking, end := api.Config{Broker: s.broker, Auth: auth, Push: parts.Pushes, Broadcasts: posts, Followed: s.broker.FollowChanged, Now: s.now}, func() error { return nil }
+	if parts.API != nil {
+		end = parts.API(s, &asking)
+	}
+	s.api, err = api.New(asking)
 	ok(err)
 	s.broker.SetRequests(s.api)
 	edge, err := wire.New(wire.Default(), s.broker, auth)
@@ -96,6 +119,7 @@ func newStageWith(t testing.TB, events broker.Events, pushes *api.Pushes, users 
 		ok(edge.Shutdown(ctx))
 		<-served
 		ok(s.api.Close())
+		ok(end())
 		ok(posts.Close())
 		ok(s.broker.Close(ctx))
 		ok(s.store.Close())
