@@ -137,6 +137,7 @@ func Skeleton(nick string) string {
 	s := norm.NFKC.String(cases.Fold().String(norm.NFKC.String(nick)))
 	var out strings.Builder
 	for _, r := range norm.NFD.String(s) {
+		r = cherokee(r)
 		switch {
 		case unicode.In(r, unicode.Mn) && r < 0x370: // accents; vowels and other scripts' marks stay
 		case unicode.In(r, unicode.L, unicode.N, unicode.So, unicode.M) && !blank(r) && r != variation:
@@ -152,6 +153,18 @@ func Skeleton(nick string) string {
 		s = strings.TrimSpace(nick)
 	}
 	return s
+}
+
+// cherokee is the capital of a Cherokee letter, any other rune as it is. Cherokee folds to capitals (Unicode, CaseFolding.txt),
+// and package cases folds small letters so and capitals the other way.
+func cherokee(r rune) rune {
+	switch {
+	case r >= 0xab70 && r <= 0xabbf:
+		return r - 0xab70 + 0x13a0
+	case r >= 0x13f8 && r <= 0x13fd:
+		return r - 8
+	}
+	return r
 }
 
 // Resembles reports whether a nickname would pass for another one, as those of who runs a room may not: the same

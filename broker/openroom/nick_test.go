@@ -90,7 +90,7 @@ func TestResembles(t *testing.T) {
 }
 
 func FuzzNick(f *testing.F) {
-	for _, s := range []string{"", "whale", "ㅋㅋ", "👩‍👩‍👧", "\u0301", "🇰🇷", "a\u200d", "ﬀ", "ẞ", "\u1100\u1161", "\xed\xa0\x80", "\ufdfa", "가\u3164"} {
+	for _, s := range []string{"", "whale", "ㅋㅋ", "👩‍👩‍👧", "\u0301", "🇰🇷", "a\u200d", "ﬀ", "ẞ", "\u1100\u1161", "\xed\xa0\x80", "\ufdfa", "가\u3164", "\uaba4", "\u13d4", "\u13fd"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
