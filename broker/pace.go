@@ -26,12 +26,13 @@ type pace struct {
 }
 
 const (
-	paceLow   = 2_000.0  // sessions a second, whatever chat says
+	paceLow   = 2_000.0  // sessions a second, whatever chat says, unless they get more posts than
+	postsLow  = 10_000.0 // posts a second, which is the least then
 	paceBegin = 3_000.0  // when chat begins
 	paceCore  = 4_000.0  // of each core, however idle chat is: it bounds what comes back from those who are told, too
 	pacePosts = 10_000.0 // posts a second of each core, beside chat: each comes back as an acknowledgement
-	paceSlice = 64       // sessions woken at once, at most
-	paceStep  = 2 * time.Millisecond
+	paceSlice = 16       // sessions woken at once, at most
+	paceStep  = time.Millisecond
 	paceLook  = 10 * time.Millisecond
 	paceChat  = time.Second          // chat is there for so long after a delivery
 	lateChat  = 2 * time.Millisecond // from the wake-up of a delivery to its write
@@ -100,7 +101,7 @@ func (p *pace) pause(woken, posts int, began, now time.Time) time.Duration {
 		p.due = floor
 	}
 	cost := float64(posts) / (pacePosts * float64(runtime.GOMAXPROCS(0)))
-	cost = max(min(cost, float64(woken)/paceLow), float64(woken)/p.rate)
+	cost = max(min(cost, max(float64(woken)/paceLow, float64(posts)/postsLow)), float64(woken)/p.rate)
 	p.due = p.due.Add(time.Duration(cost * float64(time.Second)))
 	return p.due.Sub(now)
 }
