@@ -39,7 +39,7 @@ func channelOperations() []operation {
 		changing(op("channel.publisher.accept", "Accept to publish", "Who was asked becomes a publisher.", (*API).publisherAccept)),
 		changing(op("channel.publisher.remove", "End that somebody publishes", "Owners remove anybody, everybody itself, but for the last owner. The keys that it has for the channel end with it.", (*API).publisherRemove)),
 		op("channel.publisher.list", "List publishers", "By publishers; owners see who was asked, too.", (*API).publisherList),
-		changing(op("channel.key.create", "Make a key for a program", "Of the asking publisher: it opens this channel alone, over HTTP and MQTT. The secret is told once.", (*API).keyCreate)),
+		changing(op("channel.key.create", "Make a key for a program", "Of the asking publisher: it opens this channel alone, over HTTP and MQTT, or of this channel the till alone. The secret is told once.", (*API).keyCreate)),
 		op("channel.key.list", "List keys", "Without the secrets: one's own, and for owners everybody's.", (*API).keyList),
 		changing(op("channel.key.remove", "End a key", "Its connections end at once. Owners end anybody's.", (*API).keyRemove)),
 	}

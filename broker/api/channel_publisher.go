@@ -202,19 +202,27 @@ func (a *API) publisherList(_ context.Context, c *caller, in *channelIn) (*publi
 type keyCreateIn struct {
 	channelIn
 	Label   string `json:"label,omitempty"`
+	For     string `json:"for,omitempty" doc:"posts (the default): what a publisher's program does. redeem: a shop's till, which redeems the channel's coupons and does nothing else."`
 	Expires int64  `json:"expires_in,omitempty" doc:"Seconds the key lives; absent: it does not end."`
 }
+
+// keyScopes are the kinds of scope of a channel's keys, by what a key is for.
+var keyScopes = map[string]string{"": hooks.ScopeChannel, "posts": hooks.ScopeChannel, "redeem": hooks.ScopeRedeem}
 
 func (a *API) keyCreate(ctx context.Context, c *caller, in *keyCreateIn) (*issued, error) {
 	ch, err := a.published(c, in.Channel, store.RoleMember)
 	if err != nil {
 		return nil, err
 	}
+	scope, known := keyScopes[in.For]
+	if !known {
+		return nil, store.Bad("for is posts or redeem")
+	}
 	t, err := a.draftToken(c.account.ID, in.Label, in.Expires)
 	if err != nil {
 		return nil, err
 	}
-	t.Scopes = []string{hooks.KeyScope(hooks.ScopeChannel, ch.Name)}
+	t.Scopes = []string{hooks.KeyScope(scope, ch.Name)}
 	done, err := a.turns.take(ctx, uint64(c.account.ID))
 	if err != nil {
 		return nil, err
@@ -232,9 +240,9 @@ func (a *API) keysOf(name string, u store.AccountID) (out []store.Token, err err
 	if err != nil {
 		return nil, fmt.Errorf("api: tokens: %w", err)
 	}
-	scope := hooks.KeyScope(hooks.ScopeChannel, name)
+	posts, redeem := hooks.KeyScope(hooks.ScopeChannel, name), hooks.KeyScope(hooks.ScopeRedeem, name)
 	for _, t := range list {
-		if slices.Contains(t.Scopes, scope) {
+		if slices.Contains(t.Scopes, posts) || slices.Contains(t.Scopes, redeem) {
 			out = append(out, t)
 		}
 	}

@@ -199,8 +199,16 @@ func TestPublishers(t *testing.T) {
 	w.as("bot", 403, "token.create", obj{"client_id": "x"})
 	w.as("bot", 200, "channel.numbers", obj{"channel": "acme"})
 	w.as("ed", 404, "channel.key.remove", obj{"channel": "acme", "key": "x"})
+	w.as("ed", 400, "channel.key.create", obj{"channel": "acme", "for": "everything"})
+	till := w.as("ed", 200, "channel.key.create", obj{"channel": "acme", "label": "till", "for": "redeem"})
+	w.tokens["till"] = till["secret"].(string)
+	want(t, "the till's", till["token"].(obj)["scopes"].([]any)[0], "redeem:acme")
+	want(t, "at the till", w.as("till", 200, "coupon.redeem", obj{"channel": "acme", "coupon": "0123456789"})["answer"], "unknown")
+	w.as("till", 403, "channel.numbers", obj{"channel": "acme"})
+	want(t, "keys", len(w.as("brand", 200, "channel.key.list", obj{"channel": "acme"})["keys"].([]any)), 2)
 	w.as("brand", 200, "channel.publisher.remove", obj{"channel": "acme", "user": "ed"})
 	w.as("bot", 401, "channel.get", obj{"channel": "acme"})
+	w.as("till", 401, "coupon.redeem", obj{"channel": "acme", "coupon": "0123456789"})
 	if got := w.toldTo("ed"); !strings.HasSuffix(got, "You are no longer a publisher of the channel acme") {
 		t.Error(got)
 	}

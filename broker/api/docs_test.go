@@ -318,3 +318,31 @@ func TestOpenAPISchemasMatchAnswers(t *testing.T) {
 		}
 	}
 }
+
+// TestOpenAPIKnowsEveryField: a field that a request may have stands in its schema, those of embedded structs too.
+func TestOpenAPIKnowsEveryField(t *testing.T) {
+	w := newWorld(t)
+	var doc struct {
+		Paths map[string]struct {
+			Post struct {
+				RequestBody struct {
+					Content map[string]struct{ Schema map[string]string }
+				}
+			}
+		}
+		Components struct {
+			Schemas map[string]struct{ Properties map[string]json.RawMessage }
+		}
+	}
+	unmarshal(t, get(t, w.public.URL+"/openapi.json").raw, &doc)
+	for _, o := range userOperations() {
+		ref := doc.Paths["/v1/"+o.name].Post.RequestBody.Content["application/json"].Schema["$ref"]
+		props := doc.Components.Schemas[strings.TrimPrefix(ref, "#/components/schemas/")].Properties
+		for _, f := range reflect.VisibleFields(o.in) {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if name != "" && name != "-" && props[name] == nil {
+				t.Errorf("%s: the schema %s lacks %s", o.name, ref, name)
+			}
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 
@@ -36,6 +37,9 @@ func describe(doc *huma.OpenAPI, o *operation) *huma.Operation {
 		s.Properties["code"] = &huma.Schema{Type: huma.TypeInteger, Description: "200"}
 	}
 	in := schemas.Schema(o.in, true, "")
+	seen := make(map[reflect.Type]bool)
+	embed(schemas, o.in, seen)
+	embed(schemas, o.out, seen)
 	for _, s := range []*huma.Schema{schemas.SchemaFromRef(in.Ref), schemas.SchemaFromRef(out.Ref)} {
 		s.AdditionalProperties = true
 	}
@@ -61,6 +65,43 @@ func describe(doc *huma.OpenAPI, o *operation) *huma.Operation {
 			Description: "The request identifier: a repeat within 24 hours gets the same answer and does nothing twice."}}
 	}
 	return op
+}
+
+// embed completes the schemas of a type and of all that it consists of: package huma passes over what an embedded struct
+// with an unexported name brings, which encoding/json does not.
+func embed(schemas huma.Registry, t reflect.Type, seen map[reflect.Type]bool) {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map || t.Kind() == reflect.Array {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct || seen[t] || t.PkgPath() != reflect.TypeFor[API]().PkgPath() {
+		return
+	}
+	seen[t] = true
+	whole := schemas.SchemaFromRef(schemas.Schema(t, true, "").Ref)
+	for i := range t.NumField() {
+		f := t.Field(i)
+		embed(schemas, f.Type, seen)
+		if !f.Anonymous || f.IsExported() || f.Type.Kind() != reflect.Struct || whole == nil {
+			continue
+		}
+		part := schemas.SchemaFromRef(schemas.Schema(f.Type, true, "").Ref)
+		if part == nil {
+			continue
+		}
+		if whole.Properties == nil {
+			whole.Properties = make(map[string]*huma.Schema)
+		}
+		for name, p := range part.Properties {
+			if whole.Properties[name] == nil {
+				whole.Properties[name] = p
+			}
+		}
+		for _, name := range part.Required {
+			if !slices.Contains(whole.Required, name) {
+				whole.Required = append(whole.Required, name)
+			}
+		}
+	}
 }
 
 // family is the first word of an operation's name.
