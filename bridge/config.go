@@ -41,6 +41,9 @@ type Config struct {
 	Providers map[graph.PushProvider]push.Provider // those that are set up; a device of another one is not woken
 	Followers store.Followers                      // nil: posts of channels ring nowhere
 
+	// Pace waits until so many followers may be considered beside what is urgent. nil: it never waits.
+	Pace func(ctx context.Context, n int) error
+
 	// Lanes are settings of the providers' lanes. Name, Provider, Logger, Registerer and Now are set here.
 	Lanes map[graph.PushProvider]lane.Config
 

@@ -105,6 +105,11 @@ func (s *posts) Sift(ctx context.Context, j *bulk.Job, after, upto store.Account
 		if err := s.sieve(ctx, j, &p, users, max, &out); err != nil {
 			return out, err
 		}
+		if pace := s.cfg.Pace; pace != nil {
+			if err := pace(ctx, len(users)); err != nil {
+				return out, err
+			}
+		}
 	}
 	return out, nil
 }

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"flag"
@@ -147,6 +148,7 @@ func (srv *server) openPushes() (err error) {
 	}
 	cfg := set.times
 	cfg.Store, cfg.Access, cfg.Live, cfg.Providers, cfg.Followers = srv.store, srv.broker.Access(), srv.broker, p.providers, srv.store
+	cfg.Pace = func(ctx context.Context, n int) error { return srv.broker.Bulk(ctx, max(1, n/perDelivery)) }
 	cfg.Logger, cfg.Registerer = srv.log, srv.reg
 	if p.bridge, err = bridge.New(cfg); err != nil {
 		return err
@@ -154,6 +156,9 @@ func (srv *server) openPushes() (err error) {
 	p.bulk = p.bridge.Bulk()
 	return nil
 }
+
+// perDelivery is how many followers are considered at the price of one delivery, in the server's CPU.
+const perDelivery = 4
 
 func (srv *server) openProviders(p *pushes) error {
 	set := &srv.set.push
