@@ -173,12 +173,12 @@ func (s *Session) parseFilter(topic string) (hooks.Filter, error) {
 // load looks which logs the device is behind in. The pump calls it first, so that CONNACK does not wait for it. Logs
 // that grow meanwhile are collected in missed and looked at in the end.
 func (s *Session) load() error {
+	_, since := s.b.store.Bounds() // before the filters: a SUBSCRIBE after them begins what is committed after it by itself
 	s.mu.Lock()
 	row, filters := s.row, len(s.parsed)
 	marks := hooks.AnyCould(s.parsed, hooks.Room, hooks.Read) || hooks.AnyCould(s.parsed, hooks.User, hooks.Read)
 	progress, posts := hooks.AnyCould(s.parsed, hooks.Channel, hooks.Progress), s.mayFollow(s.parsed)
 	s.mu.Unlock()
-	_, since := s.b.store.Bounds()
 	var after store.LogID
 	for filters > 0 {
 		refs, err := s.b.store.LogsOf(s.id.Account, after, 500)

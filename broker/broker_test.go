@@ -23,7 +23,8 @@ type world struct {
 	b      *Broker
 	users  map[string]store.Account
 	events Events
-	now    func() time.Time // nil: time.Now
+	now    func() time.Time              // nil: time.Now
+	wrap   func(store.Store) store.Store // what the broker gets for the store; nil: itself
 }
 
 func newWorld(t *testing.T, names ...string) *world {
@@ -43,8 +44,18 @@ func newWorldConfig(t *testing.T, cfg bolt.Config, names ...string) *world {
 
 func newWorldEvents(t *testing.T, cfg bolt.Config, events Events, names ...string) *world {
 	t.Helper()
-	cfg.Dir = t.TempDir()
-	w := &world{T: t, cfg: cfg, events: events, users: make(map[string]store.Account)}
+	return (&world{T: t, cfg: cfg, events: events}).begin(names)
+}
+
+func newWorldStore(t *testing.T, events Events, wrap func(store.Store) store.Store, names ...string) *world {
+	t.Helper()
+	return (&world{T: t, events: events, wrap: wrap}).begin(names)
+}
+
+func (w *world) begin(names []string) *world {
+	t := w.T
+	t.Helper()
+	w.cfg.Dir, w.users = t.TempDir(), make(map[string]store.Account)
 	w.open()
 	ctx := t.Context()
 	for _, n := range names {
@@ -73,7 +84,11 @@ func (w *world) open() {
 	if err != nil {
 		w.Fatal(err)
 	}
-	b, err := New(Config{Store: st, Events: w.events, Now: w.now})
+	var is store.Store = st
+	if w.wrap != nil {
+		is = w.wrap(st)
+	}
+	b, err := New(Config{Store: is, Events: w.events, Now: w.now})
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -482,6 +482,66 @@ func TestLateFollower(t *testing.T) {
 	}
 }
 
+// held is a store whose next answer about the bounds of the journal waits.
+type held struct {
+	store.Store
+	next   atomic.Bool
+	asked  chan struct{}
+	answer chan struct{}
+}
+
+func (h *held) Bounds() (first, next store.Position) {
+	if h.next.CompareAndSwap(true, false) {
+		close(h.asked)
+		<-h.answer
+	}
+	return h.Store.Bounds()
+}
+
+// A session that is slow to look where its device stands, while the device has subscribed and the follower of the journal is
+// late, misses nothing of what was committed after the SUBSCRIBE.
+func TestSubscribedWhileLoading(t *testing.T) {
+	gate := make(chan struct{})
+	var late atomic.Bool
+	events := Events{Committed: func(*store.Entry) {
+		if late.Load() {
+			<-gate
+		}
+	}}
+	slow := &held{asked: make(chan struct{}), answer: make(chan struct{})}
+	w := newWorldStore(t, events, func(st store.Store) store.Store { slow.Store = st; return slow }, "alice", "bob")
+	w.room("lobby", "alice", "bob")
+	alice := w.connect("alice", "a")
+	alice.must("user/bob/text", "before")
+	slow.next.Store(true)
+	bob := w.connect("bob", "b")
+	<-slow.asked // it looks
+	bob.subscribe("room/+/json", "user/+/json")
+	late.Store(true)
+	alice.must("room/lobby/text", "one")
+	alice.must("user/bob/text", "one")
+	close(slow.answer)
+	bob.s.Send([]byte("written once it has looked"))
+	bob.wait(1, func(it Item) bool { return it.Kind == ItemFrame })
+	late.Store(false)
+	close(gate)
+	alice.must("room/lobby/text", "two")
+	alice.must("user/bob/text", "two")
+	got := bob.wait(4, func(it Item) bool { return it.Kind == ItemDelivery })
+	for topic, seqs := range map[string][2]int{"room/lobby/json": {1, 2}, "user/alice/json": {2, 3}} {
+		i := 0
+		for _, it := range got {
+			if it.Topic != topic {
+				continue
+			}
+			if i == 2 || !strings.Contains(string(it.Payload), fmt.Sprintf(`{"s":%d,`, seqs[i])) {
+				t.Errorf("delivery %d on %s is %s", i+1, topic, it.Payload)
+			}
+			i++
+		}
+	}
+}
+
 // In a crowded room a message asks for the connected devices only; who joins, leaves, connects and disconnects is
 // counted in.
 func TestCrowdedRoom(t *testing.T) {
