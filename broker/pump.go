@@ -294,7 +294,7 @@ func (s *Session) pull(p *pump, f *feed) {
 	s.mu.Unlock()
 	page, err := s.read(f, q, false)
 	var about pageContext
-	if len(page.Records) > 0 {
+	if len(page.Records) > 0 || fresh && err == nil { // what nothing is shown of now is withheld, whoever looks back later
 		about = s.gather(&page, f.topic, q.Log, v, base, fresh, mine)
 		about.links = s.systems(page.Records)
 	}
@@ -317,7 +317,7 @@ func (s *Session) pull(p *pump, f *feed) {
 		s.link.Close(ErrStorage)
 		return
 	}
-	if len(page.Records) > 0 {
+	if len(page.Records) > 0 || fresh {
 		f.fresh, f.base = false, about.base
 	}
 	if f.sel.View == hooks.Batch {

@@ -3,10 +3,14 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/hwangso/hwangso/store"
+	"github.com/hwangso/hwangso/store/bolt"
 	"github.com/hwangso/hwangso/store/graph"
 )
 
@@ -109,6 +113,7 @@ func TestLeaveAndReturn(t *testing.T) {
 	alice, bob := w.connect("alice", "a"), w.connect("bob", "b")
 	bob.subscribe("room/+/json")
 	alice.must("room/lobby/text", "one")
+	bob.deliveries(1) // what is not delivered when the member goes is not delivered any more: table T3
 	w.change(room.ID, "alice", store.Change{Kind: store.ChangeRemove, Account: w.users["bob"].ID})
 	alice.must("room/lobby/text", "secret")
 	w.change(room.ID, "alice", store.Change{Kind: store.ChangeJoin, Account: w.users["bob"].ID, Role: store.RoleMember})
@@ -121,6 +126,47 @@ func TestLeaveAndReturn(t *testing.T) {
 	}
 	if !strings.Contains(got[2], `"g":[3,3]`) {
 		t.Errorf("the gap is not told: %s", got[2])
+	}
+}
+
+// What a member was not delivered before it was removed is withheld, and told as withheld, also when the member is back by
+// the time something is delivered.
+func TestRemovedBeforeTheDelivery(t *testing.T) {
+	gate := make(chan struct{})
+	var late atomic.Bool
+	w := newWorldEvents(t, bolt.Config{}, Events{Committed: func(*store.Entry) {
+		if late.Load() {
+			<-gate
+		}
+	}}, "alice", "bob")
+	room := w.room("lobby", "alice", "bob")
+	alice, bob := w.connect("alice", "a"), w.connect("bob", "b")
+	frame := func(it Item) bool { return it.Kind == ItemFrame }
+	bob.subscribe("room/+/json")
+	writes, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	bob.mu.Lock()
+	bob.onWrite = func([]Item) { once.Do(func() { close(writes); <-goOn }) }
+	bob.mu.Unlock()
+	bob.s.Send([]byte("stops in the socket"))
+	<-writes
+	alice.must("room/lobby/text", "one")
+	for heard := false; !heard; runtime.Gosched() {
+		bob.s.mu.Lock()
+		heard = bob.s.feeds[room.ID] != nil
+		bob.s.mu.Unlock()
+	}
+	late.Store(true)
+	w.change(room.ID, "alice", store.Change{Kind: store.ChangeRemove, Account: w.users["bob"].ID})
+	bob.s.Send([]byte("goes out when the log was read"))
+	close(goOn)
+	bob.wait(2, frame)
+	w.change(room.ID, "alice", store.Change{Kind: store.ChangeJoin, Account: w.users["bob"].ID, Role: store.RoleMember})
+	late.Store(false)
+	close(gate)
+	got := bob.deliveries(2)
+	if !strings.Contains(got[0], "removed") || !strings.Contains(got[0], `"g":[1,1]`) || !strings.Contains(got[1], "joined") {
+		t.Errorf("got %s", got)
 	}
 }
 
