@@ -108,6 +108,23 @@ func (c *client) settled() {
 	}
 }
 
+// away waits until a user who has left counts as away.
+func (p *presence) away(w *world, user string) {
+	w.Helper()
+	id := w.account(user)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		p.mu.Lock()
+		_, lingers := p.gone[id]
+		p.mu.Unlock()
+		if !lingers {
+			return
+		}
+		if time.Now().After(deadline) {
+			w.Fatalf("%s is not away after a minute", user)
+		}
+	}
+}
+
 // drained waits until nobody's presence waits to be told.
 func (p *presence) drained(w *world) {
 	w.Helper()
@@ -163,6 +180,7 @@ func TestPresence(t *testing.T) {
 	w.share("carol", true)
 	carol := w.connect("carol", "c")
 	carol.leave()
+	w.b.presence.away(w, "carol")
 	alice.settled()
 	again := w.connect("alice", "later")
 	again.subscribe("presence/carol")
@@ -176,6 +194,7 @@ func TestPresenceDoesNotFlicker(t *testing.T) {
 	w := presenceWorld(t, time.Hour, "alice", "bob")
 	w.share("alice", true)
 	w.share("bob", true)
+	w.b.presence.drained(w) // that they share is told before anybody looks
 	alice := w.connect("alice", "a")
 	alice.subscribe("presence/+", "user/+/json")
 	equal(t, alice.sights(1)[:1], "bob "+away)
