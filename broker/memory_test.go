@@ -55,12 +55,18 @@ func TestAwayDevicesCostNoMemory(t *testing.T) {
 	}
 	write() // fills the caches, which are bounded
 	before := used()
-	write()
-	if grown := used() - before; grown > 1<<20 {
-		t.Errorf("memory in use grew by %d KiB while %d devices were away for %d messages", grown>>10, devices, messages)
+	// Caches and buffers move in both directions with the size of the groups that are committed: seen were 2 MiB on a busy
+	// machine. What is kept for a device or a message comes with every round.
+	grown, rounds := int64(1<<62), 0
+	for ; grown > 1<<20 && rounds < 3; rounds++ {
+		write()
+		grown = used() - before
+	}
+	if grown > 1<<20 {
+		t.Errorf("memory in use grew by %d KiB while %d devices were away for %d messages", grown>>10, devices, rounds*messages)
 	}
 	c := w.connect(names[7], "phone")
-	for i, p := range c.deliveries(2 * messages) {
+	for i, p := range c.deliveries(n) {
 		if !strings.HasPrefix(p, fmt.Sprintf("message %d ", i+1)) {
 			t.Fatalf("delivery %d is %s", i+1, p)
 		}
