@@ -45,7 +45,8 @@ func (b *Broker) NamesOf(log store.LogID, reader store.AccountID) view.Names {
 // EnvOf is what the envelopes of a log have in common for who reads it: see NamesOf.
 func (b *Broker) EnvOf(log store.LogID, reader store.AccountID) view.Env {
 	names := b.NamesOf(log, reader).(logNames)
-	return view.Env{Epoch: b.store.Epoch(), Names: names, Private: names.open || names.mute || names.key.Kind == store.LogThread}
+	return view.Env{Epoch: b.store.Epoch(), Names: names, Private: names.open || names.mute || names.key.Kind == store.LogThread,
+		Ads: names.key.Kind == store.LogAds}
 }
 
 // Name implements view.Names.

@@ -29,6 +29,7 @@
 //	g 13  [from, to]: the sequences just before this one that this receiver does not get
 //	e 14  expiry, Unix milliseconds; absent: none
 //	h 15  epoch; absent: 1
+//	d 16  true: one of a channel's advertising, which has sequences apart from the notices on the same topic
 //
 // w, u and g differ between receivers: see Own.
 //

@@ -26,9 +26,10 @@ const (
 	keyWithheld = 13 // g
 	keyExpiry   = 14 // e
 	keyEpoch    = 15 // h
+	keyAds      = 16 // d
 )
 
-const keyLetters = "sftibkrmalxwugeh"
+const keyLetters = "sftibkrmalxwugehd"
 
 // Names gives the identifier under which an account is shown, "" for nobody and for those who are gone. It is asked
 // while encoding and must not block.
@@ -51,6 +52,9 @@ type Env struct {
 	// Private leaves the sender's own id of the message out for everybody but the sender: what a program makes of its
 	// messages' ids may tell it apart from others.
 	Private bool
+
+	// Ads says that the log is a channel's advertising, which shares its topic with the notices and counts by itself.
+	Ads bool
 
 	// System is that of the devices that the envelopes are for: of a link they get what is for it alone.
 	System System
@@ -144,6 +148,9 @@ func JSON(r *store.Record, env Env) Shared {
 	if env.Epoch > 1 {
 		b = strconv.AppendUint(append(b, `,"h":`...), uint64(env.Epoch), 10)
 	}
+	if env.Ads {
+		b = append(b, `,"d":true`...)
+	}
 	s.buf = b
 	return s
 }
@@ -210,6 +217,10 @@ func CBOR(r *store.Record, env Env) Shared {
 	}
 	if env.Epoch > 1 {
 		b = appendHead(append(b, keyEpoch), majorUint, uint64(env.Epoch))
+		s.pairs++
+	}
+	if env.Ads {
+		b = append(b, keyAds, cborTrue)
 		s.pairs++
 	}
 	s.buf = b

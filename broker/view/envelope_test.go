@@ -17,7 +17,7 @@ import (
 )
 
 // expected is what an envelope says, by letters, written from the documentation and not from the encoders.
-func expected(r *store.Record, extra map[string]any, epoch store.Epoch, own Own) map[string]any {
+func expected(r *store.Record, extra map[string]any, epoch store.Epoch, ads bool, own Own) map[string]any {
 	m := map[string]any{"s": float64(r.Seq)}
 	set := func(key string, v any, there bool) {
 		if there {
@@ -45,6 +45,7 @@ func expected(r *store.Record, extra map[string]any, epoch store.Epoch, own Own)
 	set("g", []any{float64(own.Withheld.From), float64(own.Withheld.To)}, own.Withheld.From > 0)
 	set("e", float64(r.Expiry), r.Expiry != 0)
 	set("h", float64(epoch), epoch > 1)
+	set("d", true, ads)
 	return m
 }
 
@@ -161,12 +162,12 @@ func TestEnvelopesRoundTrip(t *testing.T) {
 			}
 			r.Extra = c.Extra
 		}
-		env := Env{Epoch: store.Epoch(rnd.IntN(3)), Names: people}
+		env := Env{Epoch: store.Epoch(rnd.IntN(3)), Names: people, Ads: pick(3)}
 		own := Own{Viewer: store.AccountID(rnd.IntN(4)), Unread: rnd.IntN(3)}
 		if pick(4) {
 			own.Withheld = store.Span{From: r.Seq, To: r.Seq + store.Seq(rnd.IntN(9))}
 		}
-		want := expected(r, extra, env.Epoch, own)
+		want := expected(r, extra, env.Epoch, env.Ads, own)
 
 		j := JSON(r, env).Append([]byte("x"), own)
 		var fromJSON map[string]any
