@@ -243,7 +243,10 @@ func (w *worker) next(ctx context.Context) (_ *Job, _ *Part, wait time.Time, err
 		if err != nil {
 			return nil, nil, wait, err
 		}
-		if part.Done {
+		if part.Done { // a crash, or the disk, may have come before the job's end was noted
+			if err := w.finish(ctx, &j); err != nil {
+				return nil, nil, wait, err
+			}
 			continue
 		}
 		until := w.held[n]

@@ -2,6 +2,7 @@ package bulk
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -296,6 +297,34 @@ func TestGivesUp(t *testing.T) {
 		if leaves := p.leaves(now); leaves != c.leaves || len(p.items) != c.want || p.counts.Late != c.left+c.fresh-c.want {
 			t.Errorf("%s: %v, %d are left, %d late", c.name, leaves, len(p.items), p.counts.Late)
 		}
+	}
+}
+
+// A crash may come when every provider's part is stored as done, and the end of the job is not.
+func TestCrashBeforeTheEnd(t *testing.T) {
+	w := newTown(t, 10)
+	lanes := map[graph.PushProvider]Lane{graph.APNs: &line{w: w}, graph.FCM: &line{w: w}}
+	b := w.start(lanes)
+	w.create(b, "party")
+	before := w.await(b, "party", Done)
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j := before.Job
+	j.State, j.Ended = Running, 0
+	value, err := json.Marshal(j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.store.Update(t.Context(), store.Update{Rows: []store.RowPut{{Table: tableJob, Key: store.KeyOf(j.Number), Value: value}}}); err != nil {
+		t.Fatal(err)
+	}
+	b = w.start(lanes)
+	if after := w.await(b, "party", Done); after.Sum().Users != before.Sum().Users || after.Sum().Sent != before.Sum().Sent {
+		t.Errorf("%+v, and before the crash %+v", after.Sum(), before.Sum())
+	}
+	if w.posts != len(w.users) {
+		t.Errorf("%d pushes to %d users", w.posts, len(w.users))
 	}
 }
 
