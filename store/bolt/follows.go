@@ -69,6 +69,7 @@ func (s *Store) Followers(channel store.LogID, after store.AccountID, max int) (
 		max = pageRows
 	}
 	from := key128(uint64(channel), uint64(after))
+	out = make([]store.AccountID, 0, min(max, pageRows))
 	for more := true; more && len(out) < max; {
 		err := s.directory.file.view(func(tx *bbolt.Tx) error {
 			prefix := key64(uint64(channel))
@@ -82,7 +83,7 @@ func (s *Store) Followers(channel store.LogID, after store.AccountID, max int) (
 					return corrupt(fmt.Sprintf("followers of %v", channel), errRowShort)
 				}
 				out = append(out, store.AccountID(binary.BigEndian.Uint64(k[8:])))
-				from = bytes.Clone(k)
+				from = append(from[:0], k...)
 				k, _ = c.Next()
 			}
 			more = bytes.HasPrefix(k, prefix)

@@ -76,6 +76,11 @@ func decodeTableRow(k, row []byte) (store.Row, error) {
 	if err != nil {
 		return store.Row{}, corrupt("a row's key", err)
 	}
+	return decodeRowOf(o, key, row)
+}
+
+// decodeRowOf is decodeTableRow where the owner and the key are known.
+func decodeRowOf(o store.Owner, key string, row []byte) (store.Row, error) {
 	r := rowReader{b: row}
 	r.version(tableRowVersion)
 	out := store.Row{Owner: o, Key: key, Version: r.uvarint(), Expires: r.varint()}
@@ -113,7 +118,7 @@ func (d *directory) loadRow(k []byte, o store.Owner, key string, age uint64) (r 
 			r = store.Row{Owner: o, Key: key}
 			return nil
 		}
-		r, err = decodeTableRow(k, row)
+		r, err = decodeRowOf(o, key, row)
 		return err
 	})
 	if err != nil {
@@ -203,18 +208,19 @@ func (d *directory) RowsOf(t store.Table, accounts []store.AccountID, key string
 	}
 	at := len(tablePrefix(t)) + 1
 	now := d.now().UnixMilli()
+	found := make([]store.Row, 0, min(len(accounts), pageRows))
 	for len(accounts) > 0 {
 		n := min(len(accounts), pageRows)
-		var found []store.Row
+		found = found[:0]
 		err := d.file.view(func(tx *bbolt.Tx) error {
-			b := tx.Bucket(dirRows)
+			c := tx.Bucket(dirRows).Cursor() // one for all: Bucket.Get makes a new one each time
 			for _, a := range accounts[:n] {
 				binary.BigEndian.PutUint64(k[at:], uint64(a))
-				row := b.Get(k)
-				if row == nil {
+				is, row := c.Seek(k)
+				if !bytes.Equal(is, k) {
 					continue
 				}
-				r, err := decodeTableRow(k, row)
+				r, err := decodeRowOf(store.OwnerOf(a), key, row)
 				if err != nil {
 					return err
 				}

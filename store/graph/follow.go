@@ -74,7 +74,7 @@ func (g *Graph) PostsRing(a store.AccountID, channel store.LogID) (bool, error) 
 // place in a cache. A row that cannot be understood is passed over.
 func (g *Graph) PostsRingFor(accounts []store.AccountID, channel store.LogID) ([]store.AccountID, error) {
 	rings := make(map[store.AccountID]bool)
-	var unsaid []store.AccountID // who leave it to their settings
+	unsaid := make([]store.AccountID, 0, len(accounts)) // who leave it to their settings
 	err := g.store.RowsOf(TableFollow, accounts, store.KeyOf(channel), func(a store.AccountID, r store.Row) error {
 		if !bytes.Contains(r.Value, []byte(`"push"`)) && !bytes.Contains(r.Value, []byte(`"blocked"`)) { // as most do
 			unsaid = append(unsaid, a)
