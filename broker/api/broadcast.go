@@ -15,7 +15,7 @@ import (
 
 // broadcastTexts are what is promised of the operations that publishers and operators share.
 const (
-	broadcastCreateText = "At its time the post goes to every follower for whom it is: at once to those who are there, by push to those who want that and are away, and to the others when they come. The same key with the same content is the same broadcast, however often it is asked for; with another content it is 409. Advertising (ad) goes only to those who consent to it, not in the night of their country, and gets its label in front. A segment with fewer than 100 followers is 422."
+	broadcastCreateText = "At its time the post goes to every follower for whom it is: at once to those who are there, by push to those who want that and are away, and to the others when they come. The same key with the same content is the same broadcast, however often it is asked for; with another content it is 409. Keys that it does not know are refused. Advertising (ad) goes only to those who consent to it, not in the night of their country, and gets its label in front. A segment with fewer than 100 followers is 422."
 	broadcastPauseText  = "Who has not got the post waits."
 	broadcastResumeText = "One whose time has passed meanwhile goes out at once."
 	broadcastCancelText = "Who has not got the post does not get it. Who has it keeps it: to take it back, see channel.recall."
@@ -25,14 +25,14 @@ const (
 func broadcastOperations() []operation {
 	brand := func(o operation) operation { return byKey(hooks.ScopeChannel, "channel", o) }
 	return []operation{
-		brand(changing(op("broadcast.create", "Send something to a channel's followers", broadcastCreateText, (*API).broadcastCreate))),
+		brand(changing(exact(op("broadcast.create", "Send something to a channel's followers", broadcastCreateText, (*API).broadcastCreate)))),
 		brand(op("broadcast.get", "Look at a broadcast", "Where it stands, and who did what about it. How far it has come is told in steps of ten percent, for channels with more than 1,000 followers.", (*API).broadcastGet)),
 		brand(op("broadcast.list", "List broadcasts", "The newest first.", (*API).broadcastList)),
 		brand(changing(op("broadcast.pause", "Hold a broadcast", broadcastPauseText, (*API).broadcastPause))),
 		brand(changing(op("broadcast.resume", "Let a paused broadcast go on", broadcastResumeText, (*API).broadcastResume))),
 		brand(changing(op("broadcast.cancel", "Cancel a broadcast", broadcastCancelText, (*API).broadcastCancel))),
 		brand(op("broadcast.report", "What became of a broadcast", "Counted once, 24 hours after its end; 404 before. Numbers are rounded down, and null where they would tell too much.", (*API).broadcastReport)),
-		brand(changing(op("channel.post", "Post a notice now", "The same as publishing on channel/{channel}/json, with the languages of a broadcast. The answer means that the post is on disk.", (*API).channelPost))),
+		brand(changing(exact(op("channel.post", "Post a notice now", "The same as publishing on channel/{channel}/json, with the languages of a broadcast. The answer means that the post is on disk. Keys that it does not know are refused.", (*API).channelPost)))),
 		brand(changing(op("channel.recall", "Take a post back", "A broadcast, or a post of either log. Its text is not shown to anybody any more, and who has not got it does not get it. By its author, and of others' posts by owners and editors.", (*API).channelRecall))),
 	}
 }
@@ -40,7 +40,7 @@ func broadcastOperations() []operation {
 // broadcastOperatorOperations are those of operators, for channels that they run themselves.
 func broadcastOperatorOperations() []operation {
 	return []operation{
-		scoped(ScopeChannels, changing(op("broadcast.create", "Send something to a channel's followers", broadcastCreateText, (*API).broadcastCreate))),
+		scoped(ScopeChannels, changing(exact(op("broadcast.create", "Send something to a channel's followers", broadcastCreateText, (*API).broadcastCreate)))),
 		scoped(ScopeChannels, op("broadcast.get", "Look at a broadcast", "As its publishers see it.", (*API).broadcastGet)),
 		scoped(ScopeChannels, op("broadcast.list", "List broadcasts", "The newest first.", (*API).broadcastList)),
 		scoped(ScopeChannels, changing(op("broadcast.pause", "Hold a broadcast", broadcastPauseText, (*API).broadcastPause))),
@@ -58,6 +58,9 @@ func (a *API) brandOf(c *caller, channel string, least store.Role) (store.LogInf
 		return store.LogInfo{}, err
 	}
 	none := notFound("there is no such channel in which you publish")
+	if c.id.Operator {
+		none = notFound("there is no such channel")
+	}
 	info, err := a.store.Find(store.ChannelKey(n))
 	if store.CodeOf(err) == store.CodeNotFound {
 		return store.LogInfo{}, none

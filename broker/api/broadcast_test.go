@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -69,9 +70,29 @@ func TestBroadcasts(t *testing.T) {
 	// Whoever is no publisher learns nothing, also not whether there is such a channel.
 	for _, channel := range []string{"cafe", "nowhere"} {
 		for _, o := range []string{"broadcast.create", "broadcast.get", "broadcast.list", "broadcast.pause", "broadcast.resume", "broadcast.cancel", "broadcast.report", "channel.post", "channel.recall"} {
-			w.as("eve", 404, o, obj{"channel": channel, "key": "spring", "broadcast": "spring", "post": obj{"text": "x"}})
+			in := obj{"channel": channel, "key": "spring", "post": obj{"text": "x"}}
+			if o == "channel.recall" {
+				in = obj{"channel": channel, "broadcast": "spring"}
+			}
+			w.as("eve", 404, o, in)
 		}
 	}
+	want(t, "no channel, for operators", w.op(404, "broadcast.list", obj{"channel": "nowhere"})["text"], "there is no such channel")
+
+	// What is misspelled would go to everybody, or without its label: it is refused, by whomever it was made.
+	for field, in := range map[string]obj{
+		"segement": {"segement": obj{"countries": []string{"KR"}}}, "ads": {"ads": true}, "county": {"segment": obj{"county": "KR"}}, "pics": {"post": obj{"text": "x", "pics": []string{}}},
+	} {
+		body := obj{"channel": "cafe", "key": "typo", "post": obj{"text": "x"}}
+		maps.Copy(body, in)
+		text := `the request has a key that broadcast.create does not know: "` + field + `"`
+		want(t, field, w.as("alice", 400, "broadcast.create", body)["text"], text)
+		want(t, field, w.op(400, "broadcast.create", body)["text"], text)
+	}
+	w.as("alice", 400, "channel.post", obj{"channel": "cafe", "post": obj{"text": "x", "varients": obj{}}})
+	w.as("alice", 404, "broadcast.get", obj{"channel": "cafe", "key": "typo"})
+	want(t, "a time", w.as("alice", 400, "broadcast.create", obj{"channel": "cafe", "key": "t", "at": "tomorrow", "post": obj{"text": "x"}})["text"],
+		`tomorrow is no time such as "2026-03-01T09:00:00+09:00" (RFC 3339)`)
 	w.as("key", 200, "broadcast.get", obj{"channel": "cafe", "key": "spring"})
 	w.as("key", 403, "broadcast.get", obj{"channel": "other", "key": "spring"})
 
@@ -80,10 +101,11 @@ func TestBroadcasts(t *testing.T) {
 	want(t, "to operators", w.op(200, "broadcast.get", obj{"channel": "cafe", "key": "spring"})["broadcast"].(obj)["state"], "scheduled")
 	want(t, "canceled", w.op(200, "broadcast.cancel", obj{"channel": "cafe", "key": "spring"})["broadcast"].(obj)["state"], "canceled")
 	w.as("bob", 409, "broadcast.pause", obj{"channel": "cafe", "key": "spring"})
+	w.as("bob", 409, "broadcast.resume", obj{"channel": "cafe", "key": "spring"})
 	w.as("bob", 404, "broadcast.report", obj{"channel": "cafe", "key": "spring"})
 	w.as("bob", 404, "broadcast.get", obj{"channel": "cafe", "key": "summer"})
-	for i := range 3 {
-		w.as("bob", 200, "broadcast.create", obj{"channel": "cafe", "key": fmt.Sprint("k", i), "post": obj{"text": "x"}})
+	for i := range 3 { // in an order that is also that of their keys: they may be of one millisecond
+		w.as("bob", 200, "broadcast.create", obj{"channel": "cafe", "key": fmt.Sprint("k", 2-i), "post": obj{"text": "x"}})
 	}
 	page := w.as("bob", 200, "broadcast.list", obj{"channel": "cafe", "limit": 3})
 	rest := w.as("bob", 200, "broadcast.list", obj{"channel": "cafe", "limit": 3, "after": page["next"]})
@@ -91,7 +113,7 @@ func TestBroadcasts(t *testing.T) {
 	for _, l := range append(page["broadcasts"].([]any), rest["broadcasts"].([]any)...) {
 		keys += " " + l.(obj)["key"].(string)
 	}
-	want(t, "listed", say(keys, rest["next"]), say(" k2 k1 k0 spring", nil))
+	want(t, "listed", say(keys, rest["next"]), say(" k0 k1 k2 spring", nil))
 }
 
 func TestChannelPost(t *testing.T) {

@@ -17,7 +17,7 @@ func couponOperations() []operation {
 	brand := func(o operation) operation { return byKey(hooks.ScopeChannel, fieldChannel, o) }
 	shop := func(o operation) operation { return byKey(hooks.ScopeRedeem, fieldChannel, brand(o)) }
 	return []operation{
-		brand(changing(op("coupon.create", "Make a campaign of coupons", "By the channel's owner and editors. Asked again for the same, it returns the campaign as it is; another one under its identifier is a conflict. A campaign never changes but for its end, and is forgotten 90 days after it.", (*API).couponCreate))),
+		brand(changing(exact(op("coupon.create", "Make a campaign of coupons", "By the channel's owner and editors. Asked again for the same, it returns the campaign as it is; another one under its identifier is a conflict. A campaign never changes but for its end, and is forgotten 90 days after it. Keys that it does not know are refused.", (*API).couponCreate)))),
 		brand(changing(op("coupon.close", "End a campaign", "At once, by the channel's owner and editors. Codes are answered with expired from then on.", (*API).couponClose))),
 		brand(op("coupon.campaigns", "List a channel's campaigns", "For its publishers, by identifier.", (*API).couponCampaigns)),
 		brand(op("coupon.report", "See how much of a campaign was redeemed", "For the channel's publishers: whole days that have ended, in UTC, rounded like all numbers of a channel; null is too few, or nearly all.", (*API).couponReport)),

@@ -20,8 +20,8 @@
 //
 // # What is refused
 //
-// Keys that an operation does not know are ignored, so that newer clients can talk to older servers. Everything else is
-// checked, and the sentence of a refusal names what is wrong and the limit. A room that does not exist and one of which
+// Keys that an operation does not know are ignored, so that newer clients can talk to older servers; but those that speak
+// to all followers refuse them, since a misspelled "segment" would be sent to everybody. Everything else is checked, and the sentence of a refusal names what is wrong and the limit. A room that does not exist and one of which
 // the user never was a member give the same answer, and so do users with whom there is no conversation.
 //
 // # Operators

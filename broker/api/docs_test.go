@@ -53,8 +53,8 @@ Every operation is called in two ways with the same body, a JSON object, and giv
       curl -H "Authorization: Bearer $TOKEN" -d '{"user":"bob","text":"hi"}' http://127.0.0.1:8080/v1/message.send
       {"code":200,"seq":12,"time":"2026-11-21T14:13:20.123Z","epoch":1}
 
-Keys that an operation does not know are ignored. Times are RFC 3339 over both transports; envelopes, which are what MQTT
-delivers in the json view, have Unix milliseconds. ` + "`next`" + ` and ` + "`token`" + ` are opaque.
+Keys that an operation does not know are ignored, unless it says that they are refused. Times are RFC 3339 over both
+transports; envelopes, which are what MQTT delivers in the json view, have Unix milliseconds. ` + "`next`" + ` and ` + "`token`" + ` are opaque.
 
 ## Refusals
 

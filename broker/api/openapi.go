@@ -16,7 +16,7 @@ import (
 func humaConfig(title, version string) huma.Config {
 	c := huma.DefaultConfig(title, version)
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath, c.CreateHooks = "", "", "", nil
-	c.Info.Description = "Every operation is POST /v1/{op} with a JSON object. Keys that an operation does not know are ignored. " +
+	c.Info.Description = "Every operation is POST /v1/{op} with a JSON object. Keys that an operation does not know are ignored, unless it says that they are refused. " +
 		"Times are RFC 3339; envelopes have Unix milliseconds."
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer": {Type: "http", Scheme: "bearer", Description: "A token, or a JWT of a configured identity provider."},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/hwangso/hwangso/hooks"
@@ -62,6 +63,25 @@ func op[In, Out any](name, summary, text string, fn func(*API, context.Context, 
 // changing marks an operation that changes something.
 func changing(o operation) operation {
 	o.changes, o.rate = true, limit.APIChange
+	return o
+}
+
+// exact marks an operation that refuses keys it does not know, in whatever object of its request: what it does reaches
+// everybody and cannot be taken back, and without its misspelled "segment" or "ad" it would be something else.
+func exact(o operation) operation {
+	run := o.run
+	o.run = func(ctx context.Context, a *API, c *caller, body []byte) (any, error) {
+		d := json.NewDecoder(bytes.NewReader(body))
+		d.DisallowUnknownFields()
+		err := d.Decode(reflect.New(o.in).Interface())
+		if err != nil {
+			// The package has no type for this error. What else is wrong is said by decode.
+			if key, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+				return nil, &store.Error{Code: store.CodeBad, Text: "the request has a key that " + o.name + " does not know: " + key, Err: err}
+			}
+		}
+		return run(ctx, a, c, body)
+	}
 	return o
 }
 
@@ -172,6 +192,8 @@ func decode(body []byte, into any) error {
 		text = fmt.Sprintf("the request is not JSON: %s at byte %d", e.Error(), e.Offset)
 	} else if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && e.Field != "" {
 		text = fmt.Sprintf("%s must be %s, not %s", e.Field, jsonWord(e.Type), strings.Fields(e.Value + " ")[0])
+	} else if e, ok := errors.AsType[*time.ParseError](err); ok {
+		text = e.Value + " is no time such as \"2026-03-01T09:00:00+09:00\" (RFC 3339)"
 	}
 	return &store.Error{Code: store.CodeBad, Text: text, Err: err}
 }
