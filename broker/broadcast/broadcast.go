@@ -134,8 +134,8 @@ func (b *Broadcasts) Pause(ctx context.Context, channel store.LogID, key string,
 func (b *Broadcasts) Resume(ctx context.Context, channel store.LogID, key string, by store.AccountID) (*Broadcast, error) {
 	return b.control(ctx, channel, key, by, func(c *Broadcast) State {
 		switch {
-		case c.State != Paused:
-			return c.State
+		case c.State != Paused && !c.Over():
+			return c.State // it goes on already
 		case c.Began == 0:
 			return Scheduled
 		}

@@ -138,6 +138,9 @@ func TestWishes(t *testing.T) {
 		{"no platform", ok(func(x *Wish) { x.Segment = &graph.Segment{Platforms: []graph.Platform{"symbian"}} }), store.CodeBad},
 		{"no weeks", ok(func(x *Wish) { x.Segment = &graph.Segment{MinWeeks: 4, MaxWeeks: 4} }), store.CodeBad},
 		{"no sample", ok(func(x *Wish) { x.Segment = &graph.Segment{Sample: 1001} }), store.CodeBad},
+		{"fewer than none", ok(func(x *Wish) { x.Segment = &graph.Segment{Sample: -5} }), store.CodeBad},
+		{"weeks before following", ok(func(x *Wish) { x.Segment = &graph.Segment{MaxWeeks: -1} }), store.CodeBad},
+		{"a list left empty", ok(func(x *Wish) { x.Segment = &graph.Segment{Countries: []string{}} }), store.CodeBad},
 		{"foreign file", ok(func(x *Wish) { x.Post = view.Post{Kind: "image", Files: []view.PostFile{{File: "foreign"}}} }), store.CodeNotFound},
 		{"no campaigns", ok(func(x *Wish) { x.Campaign = "spring" }), store.CodeNotFound},
 		{"too long", ok(func(x *Wish) { x.Post.Text = strings.Repeat("x", view.MaxPost) }), store.CodeTooLarge},
@@ -229,6 +232,7 @@ func TestPauseResumeCancel(t *testing.T) {
 	w.wantState("a", Canceled, "")
 	for name, f := range map[string]func() (*Broadcast, error){
 		"pause":  func() (*Broadcast, error) { return w.b.Pause(ctx, w.channel, "a", w.by) },
+		"resume": func() (*Broadcast, error) { return w.b.Resume(ctx, w.channel, "a", w.by) },
 		"absent": func() (*Broadcast, error) { return w.b.Cancel(ctx, w.channel, "b", w.by) },
 	} {
 		if _, err := f(); store.CodeOf(err) != store.CodeConflict && store.CodeOf(err) != store.CodeNotFound {

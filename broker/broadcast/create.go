@@ -56,7 +56,7 @@ func (b *Broadcasts) Create(ctx context.Context, channel store.LogID, by store.A
 	}
 	if version != 0 {
 		if c.Print != print {
-			return nil, false, &store.Error{Code: store.CodeConflict, Text: "there is another broadcast with this key"}
+			return nil, false, &store.Error{Code: store.CodeConflict, Text: "there is another broadcast with this key: choose another one"}
 		}
 		return c, false, nil
 	}
@@ -153,7 +153,7 @@ func (b *Broadcasts) make(ctx context.Context, channel store.LogID, by store.Acc
 			return nil, fmt.Errorf("broadcast: segment: %w", err)
 		}
 		if !enough {
-			return nil, &store.Error{Code: store.CodeUnprocessable, Reason: store.ReasonSegment, Text: "too few followers are in this segment: there must be 100"}
+			return nil, &store.Error{Code: store.CodeUnprocessable, Reason: store.ReasonSegment, Text: "too few followers are in this segment, or they are not counted yet: there must be 100"}
 		}
 	}
 	if b.cfg.Plans != nil {

@@ -15,10 +15,19 @@ const (
 )
 
 // segment is a segment as it is stored: checked, its values in order and each once, so that the same followers are always
-// named alike. nil for one that names everybody.
+// named alike. nil for none, which is everybody; one that asks for nothing is refused, since it rather is a list that a
+// program has left empty.
 func segment(s *graph.Segment) (*graph.Segment, error) {
-	if s == nil || s.Attributes() == 0 {
+	if s == nil {
 		return nil, nil
+	}
+	switch { // before anything is counted: an attribute below 0 would count as none, and the post go to everybody
+	case s.MinWeeks < 0 || s.MaxWeeks < 0 || s.MinWeeks > maxWeeks || s.MaxWeeks > maxWeeks, s.MaxWeeks != 0 && s.MaxWeeks <= s.MinWeeks:
+		return nil, store.Bad("weeks of following go from one number up to, but without, a larger one")
+	case s.Sample < 0 || s.Sample > 1000:
+		return nil, store.Bad("a sample is 1 to 1,000 of 1,000 followers")
+	case s.Attributes() == 0:
+		return nil, store.Bad("a segment needs an attribute: what is for all followers has none")
 	}
 	if s.Attributes() > MaxAttributes {
 		return nil, store.Bad("a segment has at most two attributes")
@@ -48,12 +57,6 @@ func segment(s *graph.Segment) (*graph.Segment, error) {
 		out.Platforms = append(out.Platforms, p)
 	}
 	out.Countries, out.Languages, out.Platforms = sorted(out.Countries), sorted(out.Languages), sorted(out.Platforms)
-	switch {
-	case s.MinWeeks < 0 || s.MaxWeeks < 0 || s.MinWeeks > maxWeeks || s.MaxWeeks > maxWeeks, s.MaxWeeks != 0 && s.MaxWeeks <= s.MinWeeks:
-		return nil, store.Bad("weeks of following go from one number up to, but without, a larger one")
-	case s.Sample < 0 || s.Sample > 1000:
-		return nil, store.Bad("a sample is 1 to 1,000 of 1,000 followers")
-	}
 	return out, nil
 }
 
