@@ -87,7 +87,7 @@ func (n logNames) inThread(a store.AccountID) string {
 
 // Nickname implements view.Nicknames.
 func (n logNames) Nickname(a store.AccountID) string {
-	if n.mute || a == theChannel {
+	if n.mute || a == theChannel || a == 0 && n.key.Posts() { // a broadcast is the channel's own, and nobody who is gone
 		return n.key.Name
 	}
 	if n.key.Kind == store.LogThread {

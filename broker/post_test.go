@@ -78,6 +78,25 @@ func TestPostOnce(t *testing.T) {
 	}
 }
 
+// TestBroadcastsAreTheChannels: a publisher reads its channel's broadcasts as the channel's own, as followers do. Only what
+// somebody wrote who is gone has nobody's name.
+func TestBroadcastsAreTheChannels(t *testing.T) {
+	w := newWorld(t, "brand", "bob")
+	ch := w.channel("cafe", "brand")
+	ads, err := w.st.Find(store.AdsKey("cafe"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, log := range []store.LogID{ch.ID, ads.ID} {
+		for reader, nobody := range map[string]string{"brand": "", "bob": "cafe"} {
+			names := w.b.NamesOf(log, w.users[reader].ID).(view.Nicknames)
+			if got := [3]string{names.Name(0), names.Nickname(0), names.Nickname(9999)}; got != [3]string{"", "cafe", nobody} {
+				t.Errorf("%s reads %q in %v", reader, got, log)
+			}
+		}
+	}
+}
+
 func TestPostRefused(t *testing.T) {
 	w := newWorld(t, "brand")
 	room := w.room("lobby", "brand")
