@@ -10,7 +10,7 @@ func appCommand() command {
 	return group("app", "Other people's apps, which send links",
 		command{name: "list", args: "[-state waiting|ok|suspended|removed]", summary: "List apps; those that ask for more are waiting, too", run: appList},
 		command{name: "approve", args: "APP [-rev N]", summary: "Let an app send links, under the terms it asks for", run: appApprove},
-		command{name: "suspend", args: "APP [-reason WHY] [-end]", summary: "Refuse an app's links and take the actions from those that were sent", run: appSuspend},
+		command{name: "suspend", args: "APP [-reason WHY | -off]", summary: "Refuse an app's links and take the actions from those that were sent", run: appSuspend},
 	)
 }
 
@@ -62,9 +62,9 @@ func appApprove(ctx context.Context, c command, args []string, io Streams) error
 func appSuspend(ctx context.Context, c command, args []string, io Streams) error {
 	f, p := c.flags(io), new(place)
 	reason := f.String("reason", "", "`why`, for the app's owner")
-	end := f.Bool("end", false, "it may go on")
+	off := f.Bool("off", false, "it may go on")
 	return operate(ctx, c, f, p, args, 1, 1, io, func(o *operator, rest []string) error {
-		return appChanged(ctx, o, io, "app.suspend", map[string]any{"app": rest[0], "reason": *reason, "on": !*end})
+		return appChanged(ctx, o, io, "app.suspend", map[string]any{"app": rest[0], "reason": *reason, "on": !*off})
 	})
 }
 

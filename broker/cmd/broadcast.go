@@ -3,6 +3,8 @@ package cmd
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -56,7 +58,7 @@ func (b *broadcastLine) over() bool { return b.State == "done" || b.State == "ca
 
 func broadcastCreate(ctx context.Context, c command, args []string, io Streams) error {
 	f, p := c.flags(io), new(place)
-	key := f.String("name", "", "`names` the broadcast within its channel (default: from the time)")
+	key := f.String("name", "", "the broadcast's `key` within its channel (default: from the time)")
 	file := f.String("post", "", "the `file` with the post in JSON")
 	at := f.String("at", "", "when it goes out: a `time` (2026-03-01T09:00:00+09:00) or how long from now (90m)")
 	expires := f.String("expires", "", "who has not got it by this `time` does not get it; or how long from now")
@@ -67,7 +69,7 @@ func broadcastCreate(ctx context.Context, c command, args []string, io Streams) 
 	languages := f.String("languages", "", "only for followers with these `languages`, with commas")
 	platforms := f.String("platforms", "", "only for followers with a device of these `systems`, with commas")
 	weeks := f.String("weeks", "", "only for those who have followed for `MIN-MAX` weeks (MAX not included; 4- is 4 and more)")
-	sample := f.Int("sample", 0, "only for so many of 1,000 followers")
+	sample := f.Int("sample", 0, "only for so `many` of 1,000 followers")
 	wait := f.Bool("wait", true, "tell how far it has come until it has ended")
 	text := make(texts)
 	f.Var(text, "text", "the text in one language, as `LANGUAGE=TEXT`")
@@ -95,14 +97,21 @@ func broadcastCreate(ctx context.Context, c command, args []string, io Streams) 
 		}
 		segment := map[string]any{"countries": list(*countries), "languages": list(*languages), "platforms": list(*platforms),
 			"min_weeks": low, "max_weeks": high, "sample": *sample}
-		if *countries+*languages+*platforms+*weeks != "" || *sample != 0 {
-			in["segment"] = segment
-		}
+		f.Visit(func(fl *flag.Flag) { // also one without a value, which is refused
+			switch fl.Name {
+			case "countries", "languages", "platforms", "weeks", "sample":
+				in["segment"] = segment
+			}
+		})
 		var out struct {
 			Broadcast broadcastLine
 			New       bool
 		}
-		if err := o.call(ctx, "broadcast.create", in, &out); err != nil {
+		err = o.call(ctx, "broadcast.create", in, &out)
+		if errors.Is(err, errUnanswered) || errors.Is(err, context.Canceled) {
+			return fmt.Errorf("%w: it is sent or not. With -name %s the same command sends nothing twice", err, *key)
+		}
+		if err != nil {
 			return err
 		}
 		switch b := out.Broadcast; {
@@ -217,11 +226,24 @@ func broadcastWatch(ctx context.Context, c command, args []string, io Streams) e
 func watchBroadcast(ctx context.Context, o *operator, channel, key string, out io.Writer) error {
 	file, ok := out.(*os.File)
 	live := ok && tty.IsTerminal(file)
-	last := ""
+	last, drawn := "", false
+	unwatched := func(err error) error { // the broadcast does not depend on this command
+		if drawn {
+			fmt.Fprintln(out)
+		}
+		look := "hwangso broadcast watch " + channel + " " + key
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("not watched any more. The broadcast goes on: %q looks again, \"hwangso broadcast cancel …\" ends it", look)
+		case errors.Is(err, errUnanswered):
+			return fmt.Errorf("%w. The broadcast goes on when it runs again: %q looks again", err, look)
+		}
+		return err
+	}
 	for {
 		var got struct{ Broadcast broadcastLine }
 		if err := o.call(ctx, "broadcast.get", map[string]any{"channel": channel, "key": key}, &got); err != nil {
-			return err
+			return unwatched(err)
 		}
 		b := &got.Broadcast
 		end := b.over() || !o.running
@@ -232,6 +254,7 @@ func watchBroadcast(ctx context.Context, o *operator, channel, key string, out i
 				bar = strings.Repeat("█", 10)
 			}
 			fmt.Fprintf(out, "\r\x1b[K%s %s", bar, s)
+			drawn = true
 			if end {
 				fmt.Fprintln(out)
 			}
@@ -244,7 +267,7 @@ func watchBroadcast(ctx context.Context, o *operator, channel, key string, out i
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return unwatched(ctx.Err())
 		case <-time.After(500 * time.Millisecond):
 		}
 	}

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"strconv"
 	"strings"
@@ -58,8 +59,16 @@ func channelCreate(ctx context.Context, c command, args []string, io Streams) er
 				in[k] = *v
 			}
 		}
-		if err := o.call(ctx, "channel.create", in, nil); err != nil {
+		var out struct {
+			Title string
+			New   bool
+		}
+		if err := o.call(ctx, "channel.create", in, &out); err != nil {
 			return err
+		}
+		if !out.New {
+			fmt.Fprintf(io.Out, "%s has opened the channel %s before, as %q. It is approved, and otherwise as it was.\n", *owner, strings.ToLower(rest[0]), out.Title)
+			return nil
 		}
 		fmt.Fprintf(io.Out, "The channel %[1]s is there. Its publishers post to channel/%[1]s/text.\n", strings.ToLower(rest[0]))
 		return nil
@@ -148,8 +157,9 @@ type planLine struct {
 func channelPlan(ctx context.Context, c command, args []string, io Streams) error {
 	f, p := c.flags(io), new(place)
 	remove := f.Bool("remove", false, "remove the plan: its channels have the default then")
-	flags := map[string]*int{"posts": f.Int("posts", -1, "posts a day"), "ads": f.Int("ads", -1, "of them advertising"), "scheduled": f.Int("scheduled", -1, "broadcasts that wait"),
-		"per_minute": f.Int("per-minute", -1, "posts a minute"), "publishers": f.Int("publishers", -1, "publishers, at most 20")}
+	flags := map[string]*int{"posts": f.Int("posts", 0, "how `many` posts a day"), "ads": f.Int("ads", 0, "how `many` of them advertising"),
+		"scheduled": f.Int("scheduled", 0, "how `many` broadcasts that wait"), "per-minute": f.Int("per-minute", 0, "how `many` posts a minute"),
+		"publishers": f.Int("publishers", 0, "how `many` publishers, at most 20")}
 	return operate(ctx, c, f, p, args, 0, 1, io, func(o *operator, rest []string) error {
 		list := func(plans []planLine) error {
 			w := newTable(io.Out, "PLAN", "POSTS A DAY", "ADVERTISING", "WAITING", "A MINUTE", "PUBLISHERS")
@@ -158,26 +168,31 @@ func channelPlan(ctx context.Context, c command, args []string, io Streams) erro
 			}
 			return w.Flush()
 		}
-		if len(rest) == 0 {
+		in := map[string]any{}
+		f.Visit(func(fl *flag.Flag) {
+			if n, ok := flags[fl.Name]; ok {
+				in[strings.ReplaceAll(fl.Name, "-", "_")] = *n
+			}
+		})
+		switch {
+		case len(rest) == 0 && (*remove || len(in) > 0):
+			return fmt.Errorf("say which plan: hwangso channel plan PLAN …")
+		case *remove && len(in) > 0:
+			return fmt.Errorf("a plan is defined or removed: not both")
+		case len(rest) == 0:
 			var out struct{ Plans []planLine }
 			if err := o.call(ctx, "channel.plan.list", struct{}{}, &out); err != nil {
 				return err
 			}
 			return list(out.Plans)
-		}
-		if *remove {
+		case *remove:
 			if err := o.call(ctx, "channel.plan.remove", map[string]any{"plan": rest[0]}, nil); err != nil {
 				return err
 			}
 			fmt.Fprintf(io.Out, "The plan %s is gone. Its channels have the default.\n", rest[0])
 			return nil
 		}
-		in := map[string]any{"plan": rest[0]}
-		for name, n := range flags {
-			if *n >= 0 {
-				in[name] = *n
-			}
-		}
+		in["plan"] = rest[0]
 		var out planLine
 		if err := o.call(ctx, "channel.plan.set", in, &out); err != nil {
 			return err
@@ -192,7 +207,11 @@ func channelPublisher(ctx context.Context, c command, args []string, io Streams)
 	remove := f.Bool("remove", false, "end that the user publishes")
 	return operate(ctx, c, f, p, args, 1, 2, io, func(o *operator, rest []string) error {
 		in := map[string]any{"channel": rest[0]}
+		given := *remove
+		f.Visit(func(fl *flag.Flag) { given = given || fl.Name == "role" })
 		switch {
+		case len(rest) == 1 && given:
+			return fmt.Errorf("say whom: hwangso channel publisher %s USER …", rest[0])
 		case len(rest) == 1:
 			var out struct {
 				Publishers []struct {
@@ -275,7 +294,7 @@ func channelNumbers(ctx context.Context, c command, args []string, io Streams) e
 			day = "not counted yet"
 		}
 		w := newTable(io.Out, "WHAT", "VALUE")
-		for _, row := range [][2]string{{"counted", day}, {"followers", some(out.Followers)}, {"of them to advertising", some(out.Consenting)},
+		for _, row := range [][2]string{{"counted", day}, {"followers", some(out.Followers)}, {"of them want advertising", some(out.Consenting)},
 			{"posts today", fmt.Sprintf("%d of %d", out.Posts, out.Plan.Posts)}, {"advertising today", fmt.Sprintf("%d of %d", out.Ads, out.Plan.Ads)}} {
 			w.row(row[0], row[1])
 		}

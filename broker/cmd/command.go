@@ -43,7 +43,7 @@ func Run(ctx context.Context, args []string, io Streams) error {
 			usage(io.Out)
 			return nil
 		}
-		name, args = args[0], []string{"--help"}
+		name, args = args[0], append(args[1:len(args):len(args)], "--help")
 	}
 	for _, c := range commands() {
 		if c.name == name {

@@ -64,6 +64,7 @@ func (p *place) fill(f *flag.FlagSet) error {
 // that does not.
 type operator struct {
 	client  http.Client
+	path    string // of the socket of one that runs
 	running bool
 	close   func() error
 }
@@ -76,7 +77,7 @@ func (p *place) operator(ctx context.Context, streams Streams) (*operator, error
 		t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", path)
 		}}
-		return &operator{client: http.Client{Transport: t}, running: true, close: func() error { t.CloseIdleConnections(); return nil }}, nil
+		return &operator{client: http.Client{Transport: t}, path: path, running: true, close: func() error { t.CloseIdleConnections(); return nil }}, nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("the server's admin socket: %w", err)
@@ -179,11 +180,11 @@ func (o *operator) post(ctx context.Context, path string, in, out any) error {
 	r.Header.Set("Content-Type", "application/json")
 	resp, err := o.client.Do(r)
 	if err != nil {
-		return err
+		return o.unanswered(ctx, err)
 	}
 	text, err := io.ReadAll(resp.Body)
 	if err = errors.Join(err, resp.Body.Close()); err != nil {
-		return err
+		return o.unanswered(ctx, err)
 	}
 	if resp.StatusCode >= 300 {
 		var p struct{ Text, Error string }
@@ -196,6 +197,20 @@ func (o *operator) post(ctx context.Context, path string, in, out any) error {
 		return nil
 	}
 	return json.Unmarshal(text, out)
+}
+
+// errUnanswered says that a server has gone before it answered: what it was asked is done or not.
+var errUnanswered = errors.New("the server has stopped before it answered")
+
+// unanswered is the error of a request that got no answer, in words for who typed the command.
+func (o *operator) unanswered(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if !o.running {
+		return err
+	}
+	return fmt.Errorf("%w (%s)", errUnanswered, o.path)
 }
 
 // operate is the common frame of the operators' commands: flags, between min and max arguments, an operator, the work.

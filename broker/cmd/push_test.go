@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// answering serves the admin socket of a data directory with what a test says, and returns the requests it got.
+// answering serves the admin socket of a data directory with what a test says, and returns the requests it got. Instead of
+// the answer "abort" the connection ends.
 func answering(t *testing.T, answers map[string]string) (dir string, asked func() []string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -27,6 +28,9 @@ func answering(t *testing.T, answers map[string]string) (dir string, asked func(
 		op := strings.TrimPrefix(r.URL.Path, "/v1/")
 		got <- op + " " + string(body)
 		answer := answers[op]
+		if answer == "abort" {
+			panic(http.ErrAbortHandler)
+		}
 		if answer == "" {
 			w.WriteHeader(http.StatusForbidden)
 			answer = `{"code":403,"error":"no_pushes","text":"this server sends no pushes"}`
