@@ -24,7 +24,7 @@ var refusals = map[policy.Outcome]*store.Error{
 	policy.DenyLocked:           {Code: store.CodeLocked, Text: "the room is locked"},
 	policy.DenyNick:             {Code: store.CodeForbidden, Reason: store.ReasonNick, Text: "this nickname is taken"},
 	policy.DenyCode:             {Code: store.CodeForbidden, Reason: store.ReasonWrongCode, Text: "the code is wrong"},
-	policy.DenyChannelPaused:    {Code: store.CodeForbidden, Reason: store.ReasonChannelPaused, Text: "the channel is paused"},
+	policy.DenyChannelPaused:    {Code: store.CodeForbidden, Reason: store.ReasonChannelPaused, Text: "the channel is paused, or waits for the operator"},
 	policy.DenyChannelSuspended: {Code: store.CodeForbidden, Reason: store.ReasonChannelSuspended, Text: "the channel is suspended"},
 }
 

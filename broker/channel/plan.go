@@ -140,7 +140,11 @@ func (s *Service) RemovePlan(ctx context.Context, name string) error {
 		return fmt.Errorf("channel: plan: %w", err)
 	}
 	if row.Version == 0 {
-		return &store.Error{Code: store.CodeNotFound, Text: "there is no such plan"}
+		text := "there is no such plan"
+		if name == DefaultPlan {
+			text = "the default plan was never changed"
+		}
+		return &store.Error{Code: store.CodeNotFound, Text: text}
 	}
 	return s.putPlan(ctx, name, nil)
 }

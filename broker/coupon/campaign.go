@@ -81,10 +81,10 @@ func (c *Campaign) check(now time.Time) error {
 		return store.Bad("note must be one line of at most " + strconv.Itoa(MaxNote) + " bytes")
 	case c.Until == 0:
 		return store.Bad("until is missing")
-	case c.Until <= c.From:
-		return store.Bad("until must be after from")
 	case c.Until <= now.UnixMilli():
 		return store.Bad("until must lie in the future")
+	case c.Until <= c.From:
+		return store.Bad("until must be after from")
 	case c.From > now.Add(longest).UnixMilli() || c.Until-c.From > longest.Milliseconds():
 		return store.Bad("a campaign begins within a year and is at most a year long")
 	case c.Most < 0 || c.Most > MaxMost:

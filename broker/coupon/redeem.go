@@ -142,7 +142,7 @@ func (s *Service) presented(till hooks.Identity, p Presented) (*shown, error) {
 		return nil, err
 	}
 	if p.Code == "" {
-		return nil, store.Bad("code is missing")
+		return nil, store.Bad("coupon is missing")
 	}
 	var campaigns []*Campaign
 	if p.Campaign != "" {

@@ -119,7 +119,7 @@ func (p *Post) Parse(how PostHow) (Posting, error) {
 			return Posting{}, store.Bad("a variant's language must be one of " + langList())
 		}
 		if _, twice := out.Variants[l.String()]; twice || l == out.Language {
-			return Posting{}, store.Bad("there are two texts in the language " + l.String())
+			return Posting{}, store.Bad("there are two texts in the language " + l.String() + ": a variant, and the post's own, whose language is the channel's unless the post says it")
 		}
 		v := p.Variants[tag]
 		other := v.Files != nil || v.Buttons != nil || v.Location != nil
