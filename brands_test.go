@@ -144,6 +144,9 @@ func TestBrand(t *testing.T) {
 	if f := phone.gets("channel/cafe/json", "cake for everybody"); !bytes.Contains(f, []byte(`"k":"coupon"`)) || !bytes.Contains(f, []byte(`"campaign":"cake"`)) {
 		t.Errorf("the coupon's post: %q", f)
 	}
+	for _, d := range alice { // before she leaves
+		d.gets("channel/cafe/"+view(d), "cake for everybody")
+	}
 	if got := s.ask("brand", "broadcast.create", `{"channel":"cafe","key":"none","coupon":"none","post":{"text":"x"}}`); !strings.Contains(got, `"code":404`) {
 		t.Errorf("a coupon of no campaign: %s", got)
 	}
