@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,6 +22,9 @@ import (
 // own and kill it.
 const asProgram = "RUN_AS_HWANGSO"
 
+// ourVariables are the variables of the environment that tests read.
+var ourVariables = []string{"HWANGSO_CRASH_ROUNDS", "HWANGSO_PLAYS", "HWANGSO_TEST_FOLLOWERS"}
+
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
@@ -28,7 +32,7 @@ func TestMain(m *testing.M) {
 	}
 	os.Setenv(asProgram, "1") // for the children, also those that the demo starts
 	for _, v := range os.Environ() {
-		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "HWANGSO_") && name != "HWANGSO_CRASH_ROUNDS" && name != "HWANGSO_PLAYS" {
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "HWANGSO_") && !slices.Contains(ourVariables, name) {
 			os.Unsetenv(name)
 		}
 	}

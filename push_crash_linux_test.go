@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -74,12 +75,19 @@ type rungPhone struct {
 // members of so many rooms g0, g1 … The first ones have a phone at each provider.
 func newRung(t *testing.T, users, withPhones, rooms int, args ...string) *rung {
 	t.Helper()
-	r := &rung{t: t, dir: dataDir(t), mqtt: freePort(t), http: freePort(t)}
-	seed := []string{"seed", "-users", fmt.Sprint(users), "-friends", "0", "-password", "pw", "-data", r.dir}
+	seed := []string{"-users", fmt.Sprint(users)}
 	if rooms > 0 {
 		seed = append(seed, "-friends", fmt.Sprint(users-1), "-rooms", fmt.Sprint(rooms), "-room-size", fmt.Sprint(users))
 	}
-	hwangso(t, seed...)
+	return newRungOf(t, seed, withPhones, 1, args...)
+}
+
+// newRungOf makes a server with the population that the arguments of seed ask for. Of every so many users the first has a
+// phone at each provider, until so many users have.
+func newRungOf(t *testing.T, population []string, withPhones, every int, args ...string) *rung {
+	t.Helper()
+	r := &rung{t: t, dir: dataDir(t), mqtt: freePort(t), http: freePort(t)}
+	hwangso(t, slices.Concat([]string{"seed", "-friends", "0", "-password", "pw", "-data", r.dir}, population)...)
 	sim := t.TempDir()
 	f, err := pushsim.Init(sim, pushsim.InitOptions{Listen: pushsim.FreePorts()})
 	if err != nil {
@@ -94,12 +102,12 @@ func newRung(t *testing.T, users, withPhones, rooms int, args ...string) *rung {
 		}
 	})
 	r.args = append([]string{"-config", f.Config, "-mqtt", r.mqtt, "-http", r.http}, args...)
-	r.register(withPhones)
+	r.register(withPhones, every)
 	return r
 }
 
-// register gives each of the first users a phone at each provider.
-func (r *rung) register(users int) {
+// register gives so many users, of every so many the first, a phone at each provider.
+func (r *rung) register(users, every int) {
 	t := r.t
 	t.Helper()
 	s, err := bolt.Open(bolt.Config{Dir: r.dir, MinFree: -1})
@@ -123,7 +131,7 @@ func (r *rung) register(users int) {
 	}
 	for i := range users {
 		for j, p := range []pushsim.Provider{pushsim.APNs, pushsim.FCM, pushsim.WebPush} {
-			ph := rungPhone{user: fmt.Sprint("u", i), provider: p, token: fmt.Sprintf("%064x", i*3+j+1)}
+			ph := rungPhone{user: fmt.Sprint("u", i*every), provider: p, token: fmt.Sprintf("%064x", i*3+j+1)}
 			r.phones = append(r.phones, ph)
 			todo <- ph
 		}

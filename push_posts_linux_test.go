@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -17,11 +20,50 @@ import (
 // and a crash repeats at most a page of each provider.
 func TestPostCrash(t *testing.T) {
 	t.Parallel()
-	const users, most = 200, 2 // three phones each: more than a page
+	const users = 200 // three phones each: more than a page
 	r := newRung(t, users, users, 0)
 	r.start() // so that there was a bridge before the post
 	r.p.stop()
 	r.published(users)
+	r.killedInAPost(users)
+}
+
+// TestPostCrashAmongMany is TestPostCrash where most followers are not to be told, so that what a crash cuts off is the way
+// through all of them: 40,000, or as many as HWANGSO_TEST_FOLLOWERS says.
+func TestPostCrashAmongMany(t *testing.T) {
+	t.Parallel()
+	const users = 100
+	followers := 40_000
+	if n := os.Getenv("HWANGSO_TEST_FOLLOWERS"); n != "" {
+		var err error
+		if followers, err = strconv.Atoi(n); err != nil || followers < 10*users {
+			t.Fatalf("HWANGSO_TEST_FOLLOWERS=%s: not a number over %d", n, 10*users)
+		}
+	}
+	many := fmt.Sprint(followers)
+	r := newRungOf(t, []string{"-users", many, "-channels", "1", "-followers", many}, users, followers/users)
+	r.start()
+	r.p.stop()
+	r.inStore(func(s *bolt.Store, g *graph.Graph) {
+		info, err := s.Find(store.ChannelKey("c0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		follows(t, g, info.ID, users, followers/users)
+		if _, err = s.Append(store.Draft{Log: info.ID, CID: graph.PostCID("one"), Text: []byte("hello")}).Result(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	began := time.Now()
+	r.killedInAPost(users)
+	t.Logf("%s followers, from the first start to the end in %v", many, time.Since(began).Round(time.Second))
+}
+
+// killedInAPost kills the server while it tells so many followers, each of whom has three phones, of a post.
+func (r *rung) killedInAPost(users int) {
+	t := r.t
+	t.Helper()
+	const most = 2
 	// Answers that take a while, so that every page is under way for some time.
 	if _, err := r.sim.Add(pushsim.Fault{Do: pushsim.Do{Latency: 100 * time.Millisecond, Jitter: 100 * time.Millisecond}}); err != nil {
 		t.Fatal(err)
@@ -31,13 +73,13 @@ func TestPostCrash(t *testing.T) {
 	for range most {
 		r.start()
 		ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
-		want := begun + 20 + rand.Uint64N(users)
+		want := begun + 20 + rand.Uint64N(uint64(users))
 		if _, err := r.sim.WaitAfter(ctx, begun, func(a pushsim.Attempt) bool { return a.N == want }); err != nil {
 			t.Fatalf("%d attempts instead of %d: %v\n%s", r.sim.Last(), want, err, r.p.out)
 		}
 		cancel()
 		r.p.kill()
-		if begun = r.sim.Last(); begun < 3*users {
+		if begun = r.sim.Last(); begun < uint64(3*users) {
 			inside++
 		}
 	}
@@ -75,29 +117,48 @@ func (r *rung) published(users int) {
 			t.Fatal(err)
 		}
 	}
+	r.inStore(func(s *bolt.Store, g *graph.Graph) {
+		first := store.Creation{By: 1, Members: []store.Member{{Account: 1, Role: store.RoleOwner}}}
+		info, _, err := s.Open(t.Context(), store.ChannelKey("gazette"), first)
+		ok(err)
+		ok(g.SetChannel(t.Context(), info.ID, func(c *graph.Channel) error {
+			*c = graph.Channel{Title: "The Gazette", Created: 1, Approved: 1}
+			return nil
+		}))
+		follows(t, g, info.ID, users, 1)
+		_, err = s.Append(store.Draft{Log: info.ID, CID: graph.PostCID("one"), Text: []byte("hello")}).Result()
+		ok(err)
+	})
+}
+
+// inStore calls fn with the store of a server that does not run.
+func (r *rung) inStore(fn func(*bolt.Store, *graph.Graph)) {
+	r.t.Helper()
 	s, err := bolt.Open(bolt.Config{Dir: r.dir, MinFree: -1})
-	ok(err)
-	g := graph.New(s, nil)
-	first := store.Creation{By: 1, Members: []store.Member{{Account: 1, Role: store.RoleOwner}}}
-	info, _, err := s.Open(t.Context(), store.ChannelKey("gazette"), first)
-	ok(err)
-	ok(g.SetChannel(t.Context(), info.ID, func(c *graph.Channel) error {
-		*c = graph.Channel{Title: "The Gazette", Created: 1, Approved: 1}
-		return nil
-	}))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	fn(s, graph.New(s, nil))
+	if err := s.Close(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// follows has so many users, of every so many the first, follow a channel whose posts ring for them.
+func follows(t *testing.T, g *graph.Graph, channel store.LogID, users, every int) {
+	t.Helper()
 	done := make(chan error, users)
 	for i := range users { // the disk serves them together
 		go func() {
-			done <- g.SetFollow(t.Context(), store.AccountID(i+1), info.ID, func(f *graph.Follow) error {
+			done <- g.SetFollow(t.Context(), store.AccountID(i*every+1), channel, func(f *graph.Follow) error {
 				*f = graph.Follow{Since: 1, Push: graph.PostPushRing}
 				return nil
 			})
 		}()
 	}
 	for range users {
-		ok(<-done)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
 	}
-	_, err = s.Append(store.Draft{Log: info.ID, CID: graph.PostCID("one"), Text: []byte("hello")}).Result()
-	ok(err)
-	ok(s.Close())
 }
