@@ -2,253 +2,41 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"encoding/base64"
-	"encoding/binary"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
-	"log/slog"
 	"maps"
-	"net/http"
-	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/hwangso/hwangso/broker/api"
-	"github.com/hwangso/hwangso/broker/broadcast"
-	"github.com/hwangso/hwangso/broker/tally"
+	"github.com/hwangso/hwangso/bridge/webhook"
+	"github.com/hwangso/hwangso/hooks/phone"
 	"github.com/hwangso/hwangso/store"
 )
 
-// reach is everything that a brand gets hold of.
-type reach struct {
-	lock sync.Mutex
-	got  []string // what it is and what it holds
-}
-
-func (r *reach) add(what string, b []byte) {
-	r.lock.Lock()
-	r.got = append(r.got, what+": "+string(b))
-	r.lock.Unlock()
-}
-
-func (r *reach) Write(b []byte) (int, error) {
-	if bytes.Contains(b, []byte("cafe")) || bytes.Contains(b, []byte("channel")) {
-		r.add("log", b)
-	}
-	return len(b), nil
-}
-
-// counts is what broadcasts ask of the tally.
-type counts struct{ *tally.Tally }
-
-func (n counts) Followers(_ context.Context, c store.LogID) (*int, error) {
-	all, err := n.Numbers(c)
-	return all.Followers, err
-}
-
-func (n counts) Report(ctx context.Context, c, log store.LogID, seq store.Seq, ended int64) (broadcast.Numbers, error) {
-	r, err := n.Tally.Report(ctx, c, log, seq, ended)
-	if err != nil {
-		return broadcast.Numbers{}, err
-	}
-	return broadcast.Numbers{Reached: r.Reached, Pushed: r.Pushed, Opened: r.Opened}, nil
-}
-
-// brandStage is a stage with what numbers come from, and all that a brand can reach of it.
-type brandStage struct {
-	*stage
-	reach
-	tally  *tally.Tally
-	public http.Handler
-	keys   map[string]string // bearer tokens
-}
-
-func newBrandStage(t *testing.T, users ...string) *brandStage {
-	t.Helper()
-	b := &brandStage{keys: make(map[string]string)}
-	log := slog.New(slog.NewJSONHandler(&b.reach, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	b.stage = newStageOf(t, stageParts{Logger: log, Tally: func(s *stage) broadcast.Tally {
-		var err error
-		b.tally, err = tally.New(tally.Config{Store: s.store, Followers: s.store, Now: s.now, Logger: log,
-			Facts: func(store.AccountID) (tally.Facts, error) { return tally.Facts{Country: "KR", Language: "ko"}, nil },
-			Meant: func(store.AccountID, store.LogInfo, *store.Record) (bool, error) { return true, nil }})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return counts{b.tally}
-	}, API: func(s *stage, c *api.Config) func() error {
-		c.Numbers, c.Logger, c.Gatherer = b.tally, log, prometheus.NewRegistry()
-		return func() error { return nil }
-	}}, users...)
-	b.public = b.api.Public()
-	return b
-}
-
-// http calls an operation on the users' listener, with the password of a user or a key, from an address.
-func (b *brandStage) http(who, from, op, body string) (int, []byte) {
-	b.t.Helper()
-	w := httptest.NewRecorder()
-	r := httptest.NewRequest(http.MethodPost, "/v1/"+op, strings.NewReader(body))
-	r.RemoteAddr = from
-	r.Header.Set("Content-Type", "application/json")
-	if key := b.keys[who]; key != "" {
-		r.Header.Set("Authorization", "Bearer "+key)
-	} else {
-		r.SetBasicAuth(who, "pw")
-	}
-	b.public.ServeHTTP(w, r)
-	return w.Code, w.Body.Bytes()
-}
-
-const (
-	atBrand    = "192.0.2.9:1000"
-	atFollower = "198.51.100.77:41234"
-)
-
-// does is http for what must succeed.
-func (b *brandStage) does(who, op, body string) map[string]any {
-	b.t.Helper()
-	from := atFollower
-	if who == "brand" || who == "staff" {
-		from = atBrand
-	}
-	code, answer := b.http(who, from, op, body)
-	var v map[string]any
-	if err := json.Unmarshal(answer, &v); code != http.StatusOK || err != nil {
-		b.t.Fatalf("%s: %s %s: %d %s %v", who, op, body, code, answer, err)
-	}
-	return v
-}
-
-// operations are all that users can ask, with the fields of their requests, from the document that the server publishes.
-func (b *brandStage) operations() map[string][]string {
-	b.t.Helper()
-	w := httptest.NewRecorder()
-	b.public.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/openapi.json", nil))
-	var doc struct {
-		Paths map[string]struct {
-			Post struct {
-				RequestBody struct {
-					Content map[string]struct{ Schema json.RawMessage }
-				}
-			}
-		}
-		Components struct {
-			Schemas map[string]struct{ Properties map[string]json.RawMessage }
-		}
-	}
-	if err := json.Unmarshal(w.Body.Bytes(), &doc); err != nil {
-		b.t.Fatal(err)
-	}
-	out := make(map[string][]string)
-	for path, p := range doc.Paths {
-		op, ok := strings.CutPrefix(path, "/v1/")
-		if !ok || strings.Contains(op, "/") {
-			continue
-		}
-		out[op] = nil
-		var schema struct {
-			Ref        string `json:"$ref"`
-			Properties map[string]json.RawMessage
-		}
-		if c, ok := p.Post.RequestBody.Content["application/json"]; ok {
-			if err := json.Unmarshal(c.Schema, &schema); err != nil {
-				b.t.Fatal(err)
-			}
-		}
-		fields := schema.Properties
-		if schema.Ref != "" {
-			fields = doc.Components.Schemas[schema.Ref[strings.LastIndexByte(schema.Ref, '/')+1:]].Properties
-		}
-		out[op] = slices.Sorted(maps.Keys(fields))
-	}
-	if len(out) < 100 || !slices.Contains(out["channel.numbers"], "channel") {
-		b.t.Fatalf("%d operations are published; channel.numbers takes %v", len(out), out["channel.numbers"])
-	}
-	return out
-}
-
-// sweep asks every operation there is as everybody that the brand is, with whatever the brand knows, and keeps the answers.
-// What ends something comes last.
-func (b *brandStage) sweep(known map[string]string) {
-	b.t.Helper()
-	ops := b.operations()
-	ends := func(op string) bool {
-		for _, w := range []string{"remove", "delete", "erase", "leave", "signout", "cancel", "pause", "close", "rotate", "unfollow", "block", "recall"} {
-			if strings.Contains(op, w) {
-				return true
-			}
-		}
-		return false
-	}
-	names := slices.SortedFunc(maps.Keys(ops), func(x, y string) int {
-		if ends(x) != ends(y) {
-			if ends(x) {
-				return 1
-			}
-			return -1
-		}
-		return strings.Compare(x, y)
-	})
-	opened := make(map[string]int)
-	for _, op := range names {
-		var fields []string
-		for _, f := range ops[op] {
-			if v, ok := known[f]; ok {
-				fields = append(fields, fmt.Sprintf("%q:%s", f, v))
-			}
-		}
-		for _, who := range []string{"brand", "staff", "key"} {
-			code, answer := b.http(who, atBrand, op, "{"+strings.Join(fields, ",")+"}")
-			b.add(who+" "+op, answer)
-			if code == http.StatusOK {
-				opened[who]++
-			}
-			if code >= 500 && code != http.StatusNotImplemented && code != http.StatusServiceUnavailable {
-				b.t.Errorf("%s %s: %d %s", who, op, code, answer)
-			}
-		}
-	}
-	if opened["brand"] < 40 || opened["key"] < 5 {
-		b.t.Errorf("few operations let the brand in: %v", opened)
-	}
-}
-
-// marks are a user's identities in the encodings in which they could stand somewhere.
-func (b *brandStage) marks(user, display, client string) map[string]string {
-	id := b.ids[user].Account
-	device := store.DeviceOf(id, client)
-	out := map[string]string{"name": user, "nickname": display, "client": client, "address": "198.51.100.77", "port": "41234"}
-	for what, n := range map[string]uint64{"number": uint64(id), "device": uint64(device)} {
-		for order, raw := range map[string][]byte{"big": binary.BigEndian.AppendUint64(nil, n), "little": binary.LittleEndian.AppendUint64(nil, n)} {
-			out[what+" in hex, "+order] = hex.EncodeToString(raw)
-			out[what+" in base64, "+order] = base64.RawURLEncoding.EncodeToString(raw)
-			out[what+" in bytes, "+order] = string(raw)
-		}
-		if n > 1<<20 {
-			out[what] = fmt.Sprint(n)
-			out[what+" in base 16"] = fmt.Sprintf("%x", n)
-		}
-	}
-	return out
-}
-
-// TestWhatABrandCanReach: followers do all that they can with a channel, while its owner, a publisher and a key
-// of the channel listen to everything and ask every operation there is. Nothing of what they get names a follower.
+// TestWhatABrandCanReach: followers do all that they can with a channel, while its owner, a publisher, a key of the channel
+// and the key of a till listen to everything and ask every operation there is, webhooks tell them all that there is to tell,
+// and they read the server's log and metrics. Nothing of what they get names a follower.
 func TestWhatABrandCanReach(t *testing.T) {
 	t.Parallel()
 	followers := []string{"qfelicity", "qgwendolyn", "qhumphrey"}
-	b := newBrandStage(t, append([]string{"brand", "staff"}, followers...)...)
+	var crowd []string // so many follow that numbers are told
+	for i := range 22 {
+		crowd = append(crowd, fmt.Sprintf("qcrowd%02d", i))
+	}
+	b := newBrandStage(t, 5000, append(append([]string{"brand", "staff"}, followers...), crowd...)...)
 	s := b.stage
-	for _, f := range followers {
+	phoneOf := func(i int) string { return fmt.Sprintf("+8210234567%02d", i) }
+	for i, f := range followers {
 		b.does(f, "profile.set", fmt.Sprintf(`{"display":"Nick%s"}`, strings.ToUpper(f)))
+		n, err := phone.Parse(phoneOf(i), "")
+		if err == nil {
+			err = b.phones.Move(t.Context(), n, 0, s.ids[f].Account, 1)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	s.friends([2]string{followers[0], followers[1]})
 	const cafe = `{"channel":"cafe"}`
@@ -256,15 +44,27 @@ func TestWhatABrandCanReach(t *testing.T) {
 	s.operator("channel.approve", cafe)
 	s.operator("channel.publisher.set", `{"channel":"cafe","user":"staff"}`)
 	b.keys["key"] = b.does("brand", "channel.key.create", cafe)["secret"].(string)
+	b.keys["till"] = b.does("brand", "channel.key.create", `{"channel":"cafe","for":"redeem"}`)["secret"].(string)
 	until := s.now().Add(7 * 24 * time.Hour).Format(time.RFC3339)
 	b.does("brand", "coupon.create", `{"channel":"cafe","campaign":"cake","title":"cake","until":"`+until+`"}`)
+	b.does("brand", "app.register", `{"app":"cafeapp","name":"Menu","domains":["cafe.example.com"]}`)
+	s.operator("app.approve", `{"app":"cafeapp"}`)
+	hook := b.does("key", "webhook.set", fmt.Sprintf(`{"channel":"cafe","url":%q}`, b.hook))["webhook"].(map[string]any)["webhook"]
+	b.does("brand", "webhook.set", fmt.Sprintf(`{"app":"cafeapp","url":%q}`, b.hook+"?app"))
 	var desks []*actor
-	for _, who := range []string{"brand", "staff"} {
+	for who, password := range map[string]string{"brand": "", "staff": "", "key": b.keys["key"], "till": b.keys["till"]} {
 		d := s.device(who, who+"-desk", 5)
-		d.connect(false)
-		d.subscribe("#", "$SYS/#", "channel/+/json", "channel/+/progress", "thread/+/+/json", "user/+/json")
+		if d.password = password; password != "" {
+			d.user = "brand"
+		}
 		desks = append(desks, d)
+		if d.connect(false); who == "staff" {
+			d.subscribe("#", "$SYS/#", "channel/+/cbor", "channel/+/progress", "thread/+/+/cbor", "user/+/json")
+		} else {
+			d.subscribe("#", "$SYS/#", "channel/+/json", "channel/+/progress", "thread/+/+/json", "user/+/json")
+		}
 	}
+	slices.SortFunc(desks, func(x, y *actor) int { return strings.Compare(x.id, y.id) }) // brand, key, staff, till
 
 	phones := make(map[string]*actor)
 	for _, f := range followers {
@@ -274,33 +74,64 @@ func TestWhatABrandCanReach(t *testing.T) {
 		b.does(f, "channel.follow", `{"channel":"cafe","ads":true}`)
 		b.does(f, "channel.push", `{"channel":"cafe","push":"ring"}`)
 	}
+	for _, f := range crowd {
+		b.does(f, "channel.follow", cafe)
+	}
 	b.does("brand", "broadcast.create", `{"channel":"cafe","key":"spring","coupon":"cake","post":{"text":"cake for all"}}`)
 	seq := b.out("spring")
-	for _, f := range followers {
+	for i, f := range followers {
 		phones[f].gets("channel/cafe/json", "cake for all")
 		b.does(f, "channel.opened", fmt.Sprintf(`{"channel":"cafe","seq":%v}`, seq))
-		ack := phones[f].publish("channel/cafe/ask/text", "is there tea? "+strings.ToUpper(f[1:2])+"x")
-		if len(ack) > 4 && ack[4] != 0 {
-			t.Fatalf("%s's question is refused: %q", f, ack)
+		for n, payload := range []string{fmt.Sprintf(`{"b":"is there tea? #%d"}`, i), fmt.Sprintf(`{"k":"image","b":"like this #%d","a":[{"file":%q,"name":"tea.png"}]}`, i, b.photo(f))} {
+			if ack := phones[f].publishAs(fmt.Sprintf("qcid%d-%s", n, f), "channel/cafe/ask/json", payload); len(ack) > 4 && ack[4] != 0 {
+				t.Fatalf("%s's question is refused: %q", f, ack)
+			}
+			b.tells(webhook.ThreadMessage)
 		}
-		desks[0].await(func(frame []byte) bool {
-			return bytes.Contains(frame, []byte("is there tea? "+strings.ToUpper(f[1:2])+"x"))
-		})
+		desks[0].await(func(frame []byte) bool { return bytes.Contains(frame, []byte(fmt.Sprintf("like this #%d", i))) })
 	}
 	code := b.does(followers[0], "coupon.show", `{"channel":"cafe","campaign":"cake"}`)["coupon"].(string)
-	b.does(followers[1], "gift.send", fmt.Sprintf(`{"channel":"cafe","campaign":"cake","user":%q,"cid":"giftcid"}`, followers[0]))
-	b.does(followers[1], "channel.unfollow", cafe)
-	b.does(followers[2], "channel.block", cafe)
+	for _, want := range []string{"valid", "used"} {
+		answer := b.does("till", "coupon.redeem", fmt.Sprintf(`{"channel":"cafe","coupon":%q}`, code))
+		if answer["answer"] != want {
+			t.Errorf("the till is told %v, want %s", answer, want)
+		}
+		b.add("till", fmt.Append(nil, answer))
+	}
+	b.does(followers[1], "gift.send", fmt.Sprintf(`{"channel":"cafe","campaign":"cake","user":%q,"cid":"qgift-%[1]s"}`, followers[0]))
+	b.link(followers[0], append(slices.Clone(followers[1:]), crowd...))
+	s.pass(10 * time.Second) // the broadcast's end is seen
+	s.posts.Look()
+	b.tells(webhook.BroadcastFinished)
 	s.pass(25 * time.Hour)
 	if err := b.tally.Snapshot(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	topic := threadTopic.FindSubmatch(desks[0].await(func(f []byte) bool { return threadTopic.Match(f) }))
+	b.tells(webhook.ChannelFollowers)
+	s.posts.Look()
+	b.tells(webhook.BroadcastReport)
+	b.tells(webhook.LinkOpened)
+	b.does(followers[1], "channel.unfollow", cafe)
+	b.does(followers[2], "channel.block", cafe)
+	b.does("brand", "webhook.test", fmt.Sprintf(`{"channel":"cafe","webhook":%q}`, hook))
+	b.tells("ping")
+
+	question := desks[0].await(func(f []byte) bool { return threadTopic.Match(f) && bytes.Contains(f, []byte("like this")) })
+	topic := threadTopic.FindSubmatch(question)
+	at, picture := regexp.MustCompile(`"s":(\d+)`).FindSubmatch(question), regexp.MustCompile(`"file":"(\w+)"`).FindSubmatch(question)
+	for _, where := range []string{``, `"channel":"cafe",`, fmt.Sprintf(`"user":%q,`, topic[1])} {
+		_, answer := b.http("brand", atBrand, "file.link", fmt.Sprintf(`{%s"seq":%s,"file":%q}`, where, at[1], picture[1]))
+		b.add("file", answer)
+	}
 	known := map[string]string{"channel": `"cafe"`, "campaign": `"cake"`, "key": `"spring"`, "broadcast": `"spring"`, "coupon": fmt.Sprintf("%q", code),
-		"room": fmt.Sprintf("%q", "thread/cafe/"+string(topic[1])),
+		"room": fmt.Sprintf("%q", "thread/cafe/"+string(topic[1])), "file": fmt.Sprintf("%q", picture[1]), "webhook": fmt.Sprintf("%q", hook),
 		"user": fmt.Sprintf("%q", topic[1]), "users": fmt.Sprintf("[%q]", topic[1]), "id": fmt.Sprintf("%q", topic[1]), "thread": fmt.Sprintf("%q", topic[1]),
 		"seq": fmt.Sprint(seq), "limit": "50", "query": `"cafe"`, "post": `{"text":"more"}`, "text": `"more"`, "title": `"The café"`, "label": `"x"`}
-	s.settle(desks...)
+	s.settle(desks[0], desks[2])
+	for _, op := range []string{"app.get", "app.stats", "webhook.list"} {
+		_, answer := b.http("brand", atBrand, op, `{"app":"cafeapp"}`)
+		b.add("app "+op, answer)
+	}
 	b.sweep(known) // ends the brand's connections, too
 	for _, d := range desks {
 		d.mu.Lock()
@@ -309,36 +140,42 @@ func TestWhatABrandCanReach(t *testing.T) {
 		}
 		d.mu.Unlock()
 	}
+	metrics := b.metrics()
+	b.add("metrics", []byte(metrics))
+	for _, l := range label.FindAllStringSubmatch(metrics, -1) {
+		switch name, value := l[1], l[2]; {
+		case slices.Contains([]string{"user", "account", "device", "client", "channel", "room", "log", "thread", "follower", "app", "webhook"}, name):
+			t.Errorf("a metric is divided by %s", l[0])
+		case value == "cafe" || value == string(topic[1]) || value == "brand" || value == "cafeapp":
+			t.Errorf("a metric names %s", l[0])
+		}
+	}
 
 	b.lock.Lock()
 	defer b.lock.Unlock()
-	if len(b.got) < 500 {
-		t.Errorf("only %d things were looked through", len(b.got))
+	if kinds := b.kinds(); len(b.got) < 700 || kinds["log"] == 0 || kinds["mqtt key-desk"] < 10 || kinds["mqtt till-desk"] > 3 || kinds["webhook thread.message"] != 6 || kinds["webhook link.opened"] != 1 {
+		t.Errorf("%d things were looked through, of the log %d lines; over MQTT %d with a key and %d with a till's; webhooks: %d questions, %d days of the app", len(b.got), kinds["log"],
+			kinds["mqtt key-desk"], kinds["mqtt till-desk"], kinds["webhook thread.message"], kinds["webhook link.opened"])
 	}
-	for _, f := range followers {
-		marks := b.marks(f, "Nick"+strings.ToUpper(f), "phoneof-"+f)
-		for _, got := range b.got {
-			for what, mark := range marks {
-				if strings.Contains(got, mark) {
-					t.Errorf("the %s of %s is in %.600q", what, f, got)
-				}
-			}
+	channel, err := s.store.Find(store.ChannelKey("cafe"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []identity
+	for i, f := range append(followers, crowd...) {
+		id := b.identity(f, "phoneof-"+f, nil)
+		id.channel = channel.ID
+		if i < len(followers) {
+			maps.Copy(id.words, map[string]string{"nickname": "Nick" + strings.ToUpper(f), "cid": "qcid0-" + f, "picture's cid": "qcid1-" + f, "gift's cid": "qgift-" + f,
+				"phone": phoneOf(i)[1:], "phone at home": phoneOf(i)[3:]})
+		} else {
+			maps.DeleteFunc(id.words, func(what, _ string) bool { return what != "name" })
 		}
+		ids = append(ids, id)
 	}
-}
-
-// out waits until a broadcast was posted, and returns its sequence.
-func (b *brandStage) out(key string) any {
-	b.t.Helper()
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
-		got := b.does("brand", "broadcast.get", fmt.Sprintf(`{"channel":"cafe","key":%q}`, key))["broadcast"].(map[string]any)
-		if got["seq"] != nil {
-			return got["seq"]
-		}
-		time.Sleep(5 * time.Millisecond)
+	for _, found := range b.given(ids...) {
+		t.Error(found)
 	}
-	b.t.Fatalf("%s has not gone out: %s", key, b.ask("brand", "broadcast.get", fmt.Sprintf(`{"channel":"cafe","key":%q}`, key)))
-	return nil
 }
 
 // TestBrandPolls: a brand that asks for every number before and after what one follower does learns nothing, on days with
@@ -349,7 +186,7 @@ func TestBrandPolls(t *testing.T) {
 	for i := range 24 {
 		users = append(users, fmt.Sprintf("qf%02d", i))
 	}
-	b := newBrandStage(t, append([]string{"brand"}, users...)...)
+	b := newBrandStage(t, 0, append([]string{"brand"}, users...)...)
 	s := b.stage
 	const cafe = `{"channel":"cafe"}`
 	b.does("brand", "channel.create", `{"channel":"cafe","title":"The café"}`)
@@ -357,10 +194,14 @@ func TestBrandPolls(t *testing.T) {
 	until := s.now().Add(30 * 24 * time.Hour).Format(time.RFC3339)
 	b.does("brand", "coupon.create", `{"channel":"cafe","campaign":"cake","title":"cake","until":"`+until+`"}`)
 	b.does("brand", "broadcast.create", `{"channel":"cafe","key":"spring","coupon":"cake","post":{"text":"cake for all"}}`)
+	b.does("brand", "webhook.set", fmt.Sprintf(`{"channel":"cafe","url":%q}`, b.hook))
 	desk := s.device("brand", "desk", 5)
 	desk.connect(false)
 	desk.subscribe("channel/+/json", "channel/+/progress")
 	seq := b.out("spring")
+	s.pass(10 * time.Second)
+	b.ended("spring")
+	b.tells(webhook.BroadcastFinished)
 
 	poll := func() string {
 		var all strings.Builder
@@ -370,6 +211,13 @@ func TestBrandPolls(t *testing.T) {
 			{"broadcast.create", `{"channel":"cafe","key":"seg","at":"` + until + `","post":{"text":"x"},"segment":{"countries":["KR"]}}`}} {
 			_, answer := b.http("brand", atBrand, q[0], q[1])
 			fmt.Fprintf(&all, "%s %s\n", q[0], answer)
+		}
+		b.lock.Lock()
+		defer b.lock.Unlock()
+		for _, g := range b.got { // what was posted to the brand's server, but for what followers write to it
+			if strings.HasPrefix(g, "webhook ") && !strings.HasPrefix(g, "webhook "+webhook.ThreadMessage) {
+				fmt.Fprintln(&all, g)
+			}
 		}
 		return all.String()
 	}
@@ -381,11 +229,17 @@ func TestBrandPolls(t *testing.T) {
 			t.Errorf("%s of one follower shows:\n%s\n%s", op, before, after)
 		}
 	}
+	var told any // the number that webhooks have told
 	day := func(want any) {
 		t.Helper()
 		s.pass(24 * time.Hour)
 		if err := b.tally.Snapshot(t.Context()); err != nil {
 			t.Fatal(err)
+		}
+		b.reported("spring")
+		if want != told {
+			b.tells(webhook.ChannelFollowers)
+			told = want
 		}
 		if n := b.does("brand", "channel.numbers", cafe); n["followers"] != want || n["consenting"] != nil {
 			t.Errorf("%v followers, want %v; %v consenting", n["followers"], want, n["consenting"])
@@ -395,6 +249,7 @@ func TestBrandPolls(t *testing.T) {
 		b.does(u, "channel.follow", cafe)
 	}
 	day(nil)
+	b.tells(webhook.BroadcastReport)
 	act(users[18], "channel.follow", cafe)
 	day(nil)
 	for _, u := range users[19:21] {
@@ -423,5 +278,11 @@ func TestBrandPolls(t *testing.T) {
 	day(nil)
 	if n := desk.deliveries(`"followers"`); n != 0 {
 		t.Errorf("%d messages tell of followers", n)
+	}
+	b.tells(webhook.ThreadMessage)
+	b.lock.Lock()
+	defer b.lock.Unlock()
+	if kinds := b.kinds(); kinds["webhook "+webhook.ChannelFollowers] != 2 || kinds["webhook "+webhook.ThreadMessage] != 1 || kinds["webhook "+webhook.LinkOpened] != 0 {
+		t.Errorf("webhooks: %v", kinds)
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -13,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/hwangso/hwangso/broker"
 	"github.com/hwangso/hwangso/broker/api"
@@ -30,6 +33,7 @@ type stage struct {
 	store  *bolt.Store
 	broker *broker.Broker
 	api    *api.API
+	posts  *broadcast.Broadcasts
 	addr   string
 	ids    map[string]hooks.Identity
 	marks  int // barriers so far
@@ -64,11 +68,15 @@ func newStageWith(t testing.TB, events broker.Events, pushes *api.Pushes, users 
 
 // stageParts are what a play may have of its own; each may be absent.
 type stageParts struct {
-	Events broker.Events
-	Pushes *api.Pushes
-	Logger *slog.Logger
-	Tally  func(*stage) broadcast.Tally
-	API    func(*stage, *api.Config) (end func() error) // changes the configuration; end is called after the API has ended
+	Events   broker.Events
+	Pushes   *api.Pushes
+	Logger   *slog.Logger
+	Registry *prometheus.Registry                         // of the metrics of all parts
+	Others   int                                          // accounts that are made before the first user
+	Early    int                                          // after so many users as many others are made again
+	Broker   func(*stage, *broker.Config)                 // changes the configuration, as the others do
+	Posts    func(*stage, *broadcast.Config)              // is asked after Broker
+	API      func(*stage, *api.Config) (end func() error) // and then this one; end is called after the API has ended
 }
 
 func newStageOf(t testing.TB, parts stageParts, users ...string) *stage {
@@ -83,31 +91,44 @@ func newStageOf(t testing.TB, parts stageParts, users ...string) *stage {
 	var err error
 	s.store, err = bolt.Open(bolt.Config{Dir: t.TempDir(), MinFree: -1, Now: s.now})
 	ok(err)
-	s.broker, err = broker.New(broker.Config{Store: s.store, Events: parts.Events, Logger: parts.Logger, Now: s.now})
+	var metrics prometheus.Registerer
+	if parts.Registry != nil {
+		metrics = parts.Registry
+	}
+	of := broker.Config{Store: s.store, Events: parts.Events, Logger: parts.Logger, Registerer: metrics, Now: s.now}
+	if parts.Broker != nil {
+		parts.Broker(s, &of)
+	}
+	s.broker, err = broker.New(of)
 	ok(err)
 	auth, err := hooks.NewAuthenticator(hooks.Config{Directory: s.store, Now: s.now})
 	ok(err)
-	posting := broadcast.Config{Store: s.store, Graph: s.broker.Access().Relations(), Poster: s.broker, Logger: parts.Logger, Now: s.now}
-	if parts.Tally != nil {
-		posting.Tally = parts.Tally(s)
+	posting := broadcast.Config{Store: s.store, Graph: s.broker.Access().Relations(), Poster: s.broker, Logger: parts.Logger, Metrics: metrics, Now: s.now}
+	if parts.Posts != nil {
+		parts.Posts(s, &posting)
 	}
-	posts, err := broadcast.New(posting)
+	s.posts, err = broadcast.New(posting)
 	ok(err)
-	asking, end := api.Config{Broker: s.broker, Auth: auth, Push: parts.Pushes, Broadcasts: posts, Followed: s.broker.FollowChanged, Now: s.now}, func() error { return nil }
+	asking, end := api.Config{Broker: s.broker, Auth: auth, Push: parts.Pushes, Broadcasts: s.posts, Followed: s.broker.FollowChanged, Now: s.now}, func() error { return nil }
 	if parts.API != nil {
 		end = parts.API(s, &asking)
 	}
 	s.api, err = api.New(asking)
 	ok(err)
 	s.broker.SetRequests(s.api)
-	edge, err := wire.New(wire.Default(), s.broker, auth)
+	listen := wire.Default()
+	listen.Logger, listen.Registerer = parts.Logger, metrics
+	edge, err := wire.New(listen, s.broker, auth)
 	ok(err)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	ok(err)
 	s.addr = ln.Addr().String()
 	served := make(chan error, 1)
 	go func() { served <- edge.Serve(context.Background(), ln) }()
-	for _, name := range users {
+	for i, name := range users {
+		if i == 0 || i == parts.Early {
+			s.others(i, parts.Others)
+		}
 		a, err := s.store.CreateAccount(t.Context(), store.Account{Name: name, Created: s.clock.AddDate(-1, 0, 0).UnixMilli()})
 		ok(err)
 		ok(s.store.PutToken(t.Context(), store.Token{Account: a.ID, Hash: hooks.Secret("pw").Hash()}))
@@ -120,11 +141,26 @@ func newStageOf(t testing.TB, parts stageParts, users ...string) *stage {
 		<-served
 		ok(s.api.Close())
 		ok(end())
-		ok(posts.Close())
+		ok(s.posts.Close())
 		ok(s.broker.Close(ctx))
 		ok(s.store.Close())
 	})
 	return s
+}
+
+// others makes accounts that nobody uses.
+func (s *stage) others(round, n int) {
+	var wg sync.WaitGroup
+	for part := range 100 {
+		wg.Go(func() { // who waits for one commit at a time waits long
+			for i := part; i < n; i += 100 {
+				if _, err := s.store.CreateAccount(s.t.Context(), store.Account{Name: fmt.Sprintf("other%d-%d", round, i)}); err != nil {
+					s.t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func (s *stage) friends(pairs ...[2]string) {
@@ -165,6 +201,7 @@ type actor struct {
 	holds    bool // acknowledges no delivery
 
 	via       string // dials this instead of the server
+	password  string // "": that of the stage's users
 	keepAlive byte   // seconds; 0: none
 	zero      bool   // subscribes with QoS 0
 
@@ -219,7 +256,7 @@ func (a *actor) connect(clean bool) {
 	if a.version == 5 {
 		body = append(body, 5, 0x11, 0, 0, 0x0e, 0x10) // the session outlives the connection for an hour
 	}
-	for _, f := range []string{a.id, a.user, "pw"} {
+	for _, f := range []string{a.id, a.user, cmp.Or(a.password, "pw")} {
 		body = mqttString(body, f)
 	}
 	ended := a.ended
@@ -387,6 +424,17 @@ func (a *actor) publish(topic, payload string) []byte {
 	if a.version == 5 {
 		body = append(body, 0)
 	}
+	a.write(mqttFrame(0x32, append(body, payload...)))
+	return a.await(func(f []byte) bool { return f[0] == 0x40 && binary.BigEndian.Uint16(f[2:]) == id })
+}
+
+// publishAs is publish with a cid as MQTT 5's Correlation Data, where the topic has no place for one.
+func (a *actor) publishAs(cid, topic, payload string) []byte {
+	a.s.t.Helper()
+	a.packet++
+	id := a.packet
+	props := mqttString([]byte{0x09}, cid)
+	body := append(append(binary.BigEndian.AppendUint16(mqttString(nil, topic), id), byte(len(props))), props...)
 	a.write(mqttFrame(0x32, append(body, payload...)))
 	return a.await(func(f []byte) bool { return f[0] == 0x40 && binary.BigEndian.Uint16(f[2:]) == id })
 }
