@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -108,20 +107,6 @@ func underLoad(t *testing.T, swarm string, qos, rounds int, end func(*process)) 
 	if msg := hwangso(t, "check", "-data", dir); !bytes.Contains([]byte(msg), []byte("All is well")) {
 		t.Error(msg)
 	}
-}
-
-// freePort is an address that is free now, for a server that comes back to it.
-func freePort(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := ln.Addr().String()
-	if err := ln.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return addr
 }
 
 // TestRepeatAcrossCrash: a cid that is sent again after a crash gets the number it had, and the message is there once.

@@ -64,13 +64,13 @@ func TestExampleChat(t *testing.T) {
 }
 
 // TestExampleBrand: the brand's program against a server: its posts reach a follower, a question is answered, a code that is typed
-// in is redeemed once, and a webhook that is not signed is not believed.
+// in is redeemed once, and webhooks that it has set come, while one that is not signed is not believed.
 func TestExampleBrand(t *testing.T) {
 	needs(t, "mosquitto_pub")
 	needs(t, "curl")
 	brand := buildExample(t, "brand")
 	dir := dataDir(t)
-	p := startServer(t, dir)
+	p := startServer(t, dir, "-webhook-allow", "127.0.0.0/8")
 	alice := addUser(t, dir, "alice")
 	owner := addUser(t, dir, "owner")
 	hwangso(t, "channel", "create", "cafe", "-owner", "owner", "-title", "The cafe", "-data", dir)
@@ -89,8 +89,9 @@ func TestExampleBrand(t *testing.T) {
 	place := fmt.Sprintf("-V 5 -q 1 -h %s -p %s -u alice -P %s", host, port, alice)
 	follower := background(t, fmt.Sprintf("mosquitto_sub %s -i alice -c -x 60 -v -t 'channel/+/text' -t 'channel/+/ask/line'", place))
 
+	hook := freePort(t)
 	cmd := exec.CommandContext(t.Context(), brand, "-server", "mqtt://"+p.addrs["mqtt"], "-api", api, "-user", "owner", "-channel", "cafe",
-		"-webhook", "127.0.0.1:0", "-webhook-secret", "secret")
+		"-webhook", hook, "-webhook-url", "http://"+hook+"/events")
 	cmd.Env = append(os.Environ(), "BRAND_TOKEN="+key)
 	out := newScreen()
 	cmd.Stdout, cmd.Stderr = out, out
@@ -116,6 +117,8 @@ func TestExampleBrand(t *testing.T) {
 	if out.wait(t, `\? ([a-z2-7]{16}) asks: when do you open\?`); strings.Contains(out.String(), "alice") {
 		t.Errorf("the brand knows who asks:\n%s", out)
 	}
+	out.wait(t, `@ broadcast\.finished \{"broadcast":"autumn-\S+","state":"done"\}`)
+	out.wait(t, `@ thread\.message \{"thread":"[a-z2-7]{16}","seq":1,"kind":"text","text":"when do you open\?"\}`)
 	campaign := out.wait(t, `campaign (\S+): 500`)[1]
 	code := regexp.MustCompile(`"coupon":"([0-9A-Z]{26})"`).FindStringSubmatch(ask(alice, "coupon.show", `{"channel":"cafe","campaign":"`+campaign+`"}`))
 	if code == nil {

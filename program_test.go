@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -316,6 +317,20 @@ func port(t testing.TB, addr string) string {
 		t.Fatalf("%q is no address", addr)
 	}
 	return addr[i+1:]
+}
+
+// freePort is an address that is free now, for a server that comes back to it.
+func freePort(t testing.TB) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := ln.Addr().String()
+	if err := ln.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return addr
 }
 
 // mosquitto is the beginning of a mosquitto command line for a user.

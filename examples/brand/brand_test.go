@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -72,6 +73,38 @@ func TestWebhook(t *testing.T) {
 	}
 }
 
+// TestRegister: the secret is that of a new webhook, the one that is kept, or for want of one another one.
+func TestRegister(t *testing.T) {
+	for _, c := range []struct{ told, kept, want, asked string }{
+		{"new", "", "new", "/v1/webhook.set"},
+		{"new", "kept", "new", "/v1/webhook.set"},
+		{"", "kept", "kept", "/v1/webhook.set"},
+		{"", "", "other", "/v1/webhook.set /v1/webhook.rotate"},
+	} {
+		var asked []string
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked = append(asked, r.URL.Path)
+			var in struct{ Channel, URL, Webhook string }
+			if err := json.NewDecoder(r.Body).Decode(&in); err != nil || in.Channel != "cafe" {
+				t.Errorf("%+v, %v", in, err)
+			}
+			secret := c.told
+			switch {
+			case in.Webhook == "w1" && in.URL == "":
+				secret = "other"
+			case in.Webhook != "" || in.URL != "https://brand.example/":
+				t.Errorf("%+v", in)
+			}
+			_ = json.NewEncoder(w).Encode(map[string]any{"code": 200, "secret": secret, "webhook": map[string]string{"webhook": "w1"}})
+		}))
+		secret, err := register(t.Context(), &API{Base: s.URL, User: "u", Token: "t", HTTP: s.Client()}, "cafe", "https://brand.example/", c.kept)
+		s.Close()
+		if err != nil || secret != c.want || strings.Join(asked, " ") != c.asked {
+			t.Errorf("%+v: %q by %v, %v", c, secret, asked, err)
+		}
+	}
+}
+
 func TestQuestion(t *testing.T) {
 	for _, c := range []struct {
 		topic, payload, want string
@@ -135,7 +168,8 @@ func TestUsage(t *testing.T) {
 	for args, want := range map[string]string{
 		"":                              "-channel, -user and -token",
 		"-channel c -user u -token t x": "too much",
-		"-channel c -user u -token t -webhook :0": "-webhook-secret",
+		"-channel c -user u -token t -webhook :0":                         "-webhook-secret",
+		"-channel c -user u -token t -webhook-url https://brand.example/": "-webhook, where",
 	} {
 		err := run(t.Context(), strings.Fields(args), strings.NewReader(""), &bytes.Buffer{})
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -64,7 +64,8 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) (err e
 	token := f.String("token", os.Getenv("BRAND_TOKEN"), "a `key` of the channel, or the publisher's own token (default: the environment's BRAND_TOKEN, where other users' process lists do not show it)")
 	id := f.String("id", "brand", "`names` this program among the publisher's devices")
 	hook := f.String("webhook", "", "take webhooks at this `address`, such as 127.0.0.1:9090")
-	secret := f.String("webhook-secret", os.Getenv("BRAND_WEBHOOK_SECRET"), "the `secret` under which they are signed (default: the environment's BRAND_WEBHOOK_SECRET)")
+	hookURL := f.String("webhook-url", "", "have the server post webhooks to this `URL`, at which it reaches -webhook")
+	secret := f.String("webhook-secret", os.Getenv("BRAND_WEBHOOK_SECRET"), "the `secret` under which they are signed (default: the environment's BRAND_WEBHOOK_SECRET; with -webhook-url the server's answer)")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -73,13 +74,15 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) (err e
 		return fmt.Errorf("%q is too much: see brand -h", f.Arg(0))
 	case *channel == "" || *user == "" || *token == "":
 		return errors.New("say with -channel, -user and -token who you are: see brand -h")
-	case *hook != "" && *secret == "":
-		return errors.New("without -webhook-secret nobody knows who sends webhooks")
+	case *hook != "" && *secret == "" && *hookURL == "":
+		return errors.New("without -webhook-secret nobody knows who sends webhooks, unless -webhook-url has the server tell it")
+	case *hook == "" && *hookURL != "":
+		return errors.New("-webhook-url needs -webhook, where they are taken")
 	}
 	p := &program{channel: *channel, out: out, news: make(chan Progress, 1),
 		api: &API{Base: strings.TrimSuffix(*api, "/"), User: *user, Token: *token, HTTP: &http.Client{}}}
 	if *hook != "" {
-		end, err := p.takeWebhooks(*hook, *secret)
+		end, err := p.takeWebhooks(ctx, *hook, *hookURL, *secret)
 		if err != nil {
 			return err
 		}
@@ -290,11 +293,17 @@ func (p *program) redeem(ctx context.Context, code string) error {
 	return nil
 }
 
-// takeWebhooks serves them until end is called.
-func (p *program) takeWebhooks(address, secret string) (end func() error, err error) {
+// takeWebhooks serves them until end is called. With a URL the server is told to post them there.
+func (p *program) takeWebhooks(ctx context.Context, address, url, secret string) (end func() error, err error) {
 	ln, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("-webhook: %w", err)
+	}
+	if url != "" { // what comes at once waits for Serve
+		if secret, err = register(ctx, p.api, p.channel, url, secret); err != nil {
+			return nil, errors.Join(err, ln.Close())
+		}
+		p.say("✓ webhooks are posted to %s", url)
 	}
 	srv := &http.Server{ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
 		Handler: &Receiver{Secret: secret, Took: func(e Event) { p.say("@ %s %s", clean(e.Event), clean(string(e.Data))) }}}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -70,6 +71,33 @@ func (v *Receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		v.Took(e)
 	}
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// register has the events of a channel posted to a URL, and returns the secret under which they are signed. The server tells
+// it once, for a new webhook. Of one that is there already it is the secret that is kept, or if none is, another one: for a
+// day requests are signed under both, so that nothing is lost with the one before.
+func register(ctx context.Context, api *API, channel, url, kept string) (secret string, err error) {
+	var out struct {
+		Secret  string `json:"secret"`
+		Webhook struct {
+			Webhook string `json:"webhook"` // its identifier
+		} `json:"webhook"`
+	}
+	if err := api.Call(ctx, "webhook.set", newID(), object{"channel": channel, "url": url}, &out); err != nil {
+		return "", err
+	}
+	if out.Secret == "" && kept == "" {
+		if err := api.Call(ctx, "webhook.rotate", newID(), object{"channel": channel, "webhook": out.Webhook.Webhook}, &out); err != nil {
+			return "", err
+		}
+	}
+	if out.Secret == "" {
+		out.Secret = kept
+	}
+	if out.Secret == "" { // the answer was lost on the way, and is told once
+		return "", errors.New("webhook: the server tells no secret: try again")
+	}
+	return out.Secret, nil
 }
 
 // first reports whether an event was not taken before.
