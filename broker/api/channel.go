@@ -270,6 +270,7 @@ func (a *API) createChannel(ctx context.Context, c *caller, owner store.AccountI
 	if _, err := a.channels.Find(n); err == nil {
 		f.Picture = nil // it is there already, and stays as it is
 	}
+	f.Alike = c.id.Operator
 	done, err := a.keepPicture(ctx, c, n, f)
 	if err != nil {
 		return nil, err
@@ -309,6 +310,7 @@ func (a *API) channelSet(ctx context.Context, c *caller, in *channelSetIn) (*sho
 	if err != nil {
 		return nil, err
 	}
+	f.Alike = c.id.Operator
 	done, err := a.keepPicture(ctx, c, ch.Name, f)
 	if err != nil {
 		return nil, err

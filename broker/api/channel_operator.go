@@ -100,6 +100,7 @@ func (a *API) opChannelList(_ context.Context, c *caller, in *pageIn) (*channels
 type channelApproveIn struct {
 	channelIn
 	Plan   string `json:"plan,omitempty" doc:"Absent: as it is; at first the default."`
+	Alike  bool   `json:"alike,omitempty" doc:"Also if it looks like somebody else's channel; else that is 409."`
 	Reason string `json:"reason,omitempty" doc:"For the audit log."`
 }
 
@@ -109,6 +110,15 @@ func (a *API) channelApprove(ctx context.Context, c *caller, in *channelApproveI
 		return nil, err
 	}
 	waited := ch.Approved == 0
+	if waited && !in.Alike {
+		like, err := a.channels.Alike(ch)
+		if err != nil {
+			return nil, err
+		}
+		if like != nil {
+			return nil, &store.Error{Code: store.CodeConflict, Text: "it looks like the channel " + like.Name + " (" + like.Title + ") of somebody else, and is approved only if you say that you have seen it (alike)"}
+		}
+	}
 	ch, changed, err := a.channels.Approve(ctx, ch.ID, in.Plan)
 	if err != nil {
 		return nil, err

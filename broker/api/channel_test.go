@@ -46,6 +46,25 @@ func (w *world) post(log store.LogID, text string) {
 	}
 }
 
+// TestChannelsThatLookAlike: a brand is refused what operators may let pass, and they are told before they approve it.
+func TestChannelsThatLookAlike(t *testing.T) {
+	w := newWorld(t)
+	w.users("brand", "alice")
+	w.as("alice", 200, "channel.create", obj{"channel": "acme2", "title": "Acme Shop"})
+	w.opened("shop") // Acme shop
+	want(t, "refused", w.as("alice", 409, "channel.create", obj{"channel": "sh0p", "title": "x"})["text"],
+		"this looks like the channel shop of somebody else: choose another title or identifier, or ask who runs the server")
+	want(t, "told", w.op(409, "channel.approve", obj{"channel": "acme2"})["text"],
+		"it looks like the channel shop (Acme shop) of somebody else, and is approved only if you say that you have seen it (alike)")
+	want(t, "waits", w.as("alice", 200, "channel.get", obj{"channel": "acme2"})["state"], "waiting")
+	w.op(200, "channel.approve", obj{"channel": "acme2", "alike": true})
+	w.op(200, "channel.approve", obj{"channel": "acme2"}) // again is nothing new
+	w.as("alice", 200, "channel.set", obj{"channel": "acme2", "title": "Another"})
+	w.as("alice", 409, "channel.set", obj{"channel": "acme2", "title": "ACME SH0P"})
+	w.op(200, "channel.set", obj{"channel": "acme2", "title": "Acme Shop"})
+	w.op(200, "channel.create", obj{"channel": "sh0p", "title": "Acme", "owner": "alice"})
+}
+
 func TestChannelLife(t *testing.T) {
 	w := newWorld(t)
 	w.users("brand", "alice")

@@ -50,6 +50,7 @@ type Service struct {
 	now   func() time.Time
 	turn  chan struct{} // who creates a channel or changes publishers holds its token: limits are decided before the change
 	index *search.Index
+	looks looks
 }
 
 // New returns the channels of a store. The directory finds those that Enter was called for.
@@ -189,6 +190,8 @@ func (s *Service) Mine(a store.AccountID) (out []*Channel, err error) {
 // Fields are what a brand says about its channel. The caller has checked their form.
 type Fields struct {
 	Title, Description, Picture, Category, Language, Country *string
+
+	Alike bool // an operator says it: it may look like somebody else's channel
 }
 
 func (f *Fields) apply(c *graph.Channel) error {
@@ -208,7 +211,7 @@ func (f *Fields) apply(c *graph.Channel) error {
 }
 
 // Create opens a channel that by owns. One that it owns already is returned as it is, so that a repeat whose first answer
-// was lost finds it. CodeConflict: the name is taken; CodeFull: by owns as many as it may.
+// was lost finds it. CodeConflict: the name is taken, or it looks like a channel of somebody else (see Alike); CodeFull: by owns as many as it may.
 func (s *Service) Create(ctx context.Context, by store.AccountID, name string, f Fields) (c *Channel, created bool, err error) {
 	if err := f.apply(&graph.Channel{}); err != nil {
 		return nil, false, err
@@ -238,6 +241,15 @@ func (s *Service) Create(ctx context.Context, by store.AccountID, name string, f
 	}
 	if owned >= s.cfg.Owned {
 		return nil, false, &store.Error{Code: store.CodeFull, Reason: "channels", Text: fmt.Sprintf("you own as many channels as one may: %d", s.cfg.Owned)}
+	}
+	if !f.Alike {
+		like, err := s.alike(0, name, *f.Title, by)
+		if err != nil {
+			return nil, false, err
+		}
+		if like != nil {
+			return nil, false, taken(like)
+		}
 	}
 	begin := store.Creation{By: by, Title: *f.Title, Members: []store.Member{{Account: by, Role: store.RoleOwner}}}
 	notices, _, err := s.store.Open(ctx, store.ChannelKey(name), begin)
@@ -291,8 +303,29 @@ func (s *Service) change(ctx context.Context, id store.LogID, fn func(*graph.Cha
 	return c, changed, err
 }
 
-// Set changes what a brand says about its channel.
+// Set changes what a brand says about its channel. CodeConflict: it would look like a channel of somebody else (see Alike).
 func (s *Service) Set(ctx context.Context, id store.LogID, f Fields) (*Channel, bool, error) {
+	if f.Title != nil && !f.Alike {
+		done, err := s.take(ctx)
+		if err != nil {
+			return nil, false, err
+		}
+		defer done()
+		c, err := s.Get(id)
+		if err != nil {
+			return nil, false, err
+		}
+		if c.Title != *f.Title { // one that an operator has let pass stays
+			c.Title = *f.Title
+			like, err := s.Alike(c)
+			if err != nil {
+				return nil, false, err
+			}
+			if like != nil {
+				return nil, false, taken(like)
+			}
+		}
+	}
 	return s.change(ctx, id, f.apply)
 }
 

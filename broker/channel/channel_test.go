@@ -384,7 +384,7 @@ func TestSearch(t *testing.T) {
 		{"sushi", "東京の寿司", "", "food", "ja", "JP"}, {"coffee", "Beans", "", "shopping", "en", "US"}, {"beans", "Coffee house", "coffee", "food", "en", "US"},
 		{"hidden", "커피 비밀", "", "food", "ko", "KR"},
 	} {
-		got, _, err := w.s.Create(t.Context(), w.users["brand"].ID, c.name, Fields{&c.title, &c.about, nil, &c.category, &c.lang, &c.country})
+		got, _, err := w.s.Create(t.Context(), w.users["brand"].ID, c.name, Fields{Title: &c.title, Description: &c.about, Category: &c.category, Language: &c.lang, Country: &c.country})
 		if err == nil && c.name != "hidden" {
 			_, _, err = w.s.Approve(t.Context(), got.ID, "")
 		}

@@ -46,6 +46,7 @@ func (s *Service) enter(c *Channel) error {
 		e.Tags = []string{c.Category}
 	}
 	s.index.Put(e)
+	s.looks.put(c)
 	return s.Weighed(c.ID)
 }
 

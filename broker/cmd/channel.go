@@ -14,7 +14,7 @@ func channelCommand() command {
 		command{name: "create", args: "CHANNEL -owner USER -title TEXT", summary: "Open a channel, approved at once", run: channelCreate},
 		command{name: "list", args: "[-waiting]", summary: "List channels", run: channelList},
 		command{name: "get", args: "CHANNEL", summary: "Show what is set about a channel", run: channelGet},
-		command{name: "approve", args: "CHANNEL [-plan PLAN] [-reason WHY]", summary: "Let a channel begin, or give it another plan", run: channelApprove},
+		command{name: "approve", args: "CHANNEL [-plan PLAN] [-alike] [-reason WHY]", summary: "Let a channel begin, or give it another plan", text: "A channel that looks like somebody else's, in identifier or title, is approved only with -alike.", run: channelApprove},
 		command{name: "suspend", args: "CHANNEL -reason WHY | -off", summary: "Shut a channel down, or reinstate it", text: "Nothing of it is delivered and nobody finds it. Its publishers read the reason. -off undoes it: what waited is delivered.", run: channelSuspend},
 		command{name: "plan", args: "[PLAN [-posts N] [-ads N] [-scheduled N] [-per-minute N] [-publishers N] | PLAN -remove]", summary: "List plans, define one, or remove one", text: planText, run: channelPlan},
 		command{name: "publisher", args: "CHANNEL [USER -role owner|editor|publisher | USER -remove]", summary: "List publishers, make one, or remove one", run: channelPublisher},
@@ -121,9 +121,10 @@ func channelGet(ctx context.Context, c command, args []string, io Streams) error
 func channelApprove(ctx context.Context, c command, args []string, io Streams) error {
 	f, p := c.flags(io), new(place)
 	plan := f.String("plan", "", "the `plan` of the channel")
+	alike := f.Bool("alike", false, "also if it looks like somebody else's channel")
 	reason := f.String("reason", "", "`why`, for the audit log")
 	return operate(ctx, c, f, p, args, 1, 1, io, func(o *operator, rest []string) error {
-		if err := o.call(ctx, "channel.approve", map[string]any{"channel": rest[0], "plan": *plan, "reason": *reason}, nil); err != nil {
+		if err := o.call(ctx, "channel.approve", map[string]any{"channel": rest[0], "plan": *plan, "alike": *alike, "reason": *reason}, nil); err != nil {
 			return err
 		}
 		fmt.Fprintf(io.Out, "%s is approved. Its posts go out.\n", rest[0])
