@@ -93,6 +93,10 @@ func TestBroadcastsAreTheChannels(t *testing.T) {
 			if got := [3]string{names.Name(0), names.Nickname(0), names.Nickname(9999)}; got != [3]string{"", "cafe", nobody} {
 				t.Errorf("%s reads %q in %v", reader, got, log)
 			}
+			line := view.Line(nil, &store.Record{Log: log, Seq: 1, Text: []byte("hello")}, view.English, names, view.Own{})
+			if string(line) != "cafe: hello" {
+				t.Errorf("%s reads %q", reader, line)
+			}
 		}
 	}
 }

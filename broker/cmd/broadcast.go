@@ -262,6 +262,9 @@ func watchBroadcast(ctx context.Context, o *operator, channel, key string, out i
 			fmt.Fprintln(out, s)
 			last = s
 		}
+		if end && !b.over() {
+			fmt.Fprintln(out, "No server is running on this data: it goes on when one does.")
+		}
 		if end {
 			return nil
 		}

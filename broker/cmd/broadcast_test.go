@@ -80,6 +80,11 @@ func TestWatchEnds(t *testing.T) {
 	if !errors.Is(err, errUnanswered) || !strings.Contains(err.Error(), `(data/admin.sock). The broadcast goes on when it runs again: "hwangso broadcast watch cafe k" looks again`) {
 		t.Errorf("the server is gone: %v, said %q", err, out.String())
 	}
+	out.Reset()
+	o = &operator{client: http.Client{Transport: &stopping{answer: running}}}
+	if err := watchBroadcast(t.Context(), o, "cafe", "k", &out); err != nil || out.String() != "k: running\nNo server is running on this data: it goes on when one does.\n" {
+		t.Errorf("no server: %v, said %q", err, out.String())
+	}
 	// Whether it was taken is not known: the name that the command has made up is needed to ask again.
 	dir, _ = answering(t, map[string]string{"broadcast.create": "abort"})
 	if _, err := typed(t, t.Context(), "broadcast", "create", "cafe", "hello", "-data", dir); !errors.Is(err, errUnanswered) || !strings.Contains(err.Error(), "With -name broadcast-2") {

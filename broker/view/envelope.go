@@ -38,7 +38,7 @@ type Names interface {
 }
 
 // Nicknames are Names that differ from what is shown to people: the text and line views show the nickname instead. ""
-// is nobody's.
+// is nobody's. Account 0 is asked for, too: it has written what no account did.
 type Nicknames interface {
 	Names
 	Nickname(store.AccountID) string

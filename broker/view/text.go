@@ -180,7 +180,7 @@ func changeText(r *store.Record) (textKey, bool) {
 func appendName(dst []byte, a store.AccountID, l Lang, names Names) []byte {
 	mark := len(dst)
 	name := ""
-	if n, ok := names.(Nicknames); ok && a != 0 {
+	if n, ok := names.(Nicknames); ok {
 		name = n.Nickname(a)
 	} else {
 		name = nameOf(a, names)
