@@ -25,7 +25,7 @@ type appLine struct {
 }
 
 func appList(ctx context.Context, c command, args []string, io Streams) error {
-	f, p := c.flags(io), new(place)
+	f, p := c.flags(io), &place{existing: true}
 	state := f.String("state", "", "only those in this `state`")
 	return operate(ctx, c, f, p, args, 0, 0, io, func(o *operator, _ []string) error {
 		w := newTable(io.Out, "APP", "NAME", "STATE", "OWNER", "REV", "DOMAINS", "ASKS FOR")
@@ -52,7 +52,7 @@ func appList(ctx context.Context, c command, args []string, io Streams) error {
 }
 
 func appApprove(ctx context.Context, c command, args []string, io Streams) error {
-	f, p := c.flags(io), new(place)
+	f, p := c.flags(io), &place{existing: true}
 	rev := f.Int("rev", 0, "the `number` that app list showed: if the app has changed since, nothing is approved")
 	return operate(ctx, c, f, p, args, 1, 1, io, func(o *operator, rest []string) error {
 		return appChanged(ctx, o, io, "app.approve", map[string]any{"app": rest[0], "rev": *rev})
@@ -60,7 +60,7 @@ func appApprove(ctx context.Context, c command, args []string, io Streams) error
 }
 
 func appSuspend(ctx context.Context, c command, args []string, io Streams) error {
-	f, p := c.flags(io), new(place)
+	f, p := c.flags(io), &place{existing: true}
 	reason := f.String("reason", "", "`why`, for the app's owner")
 	off := f.Bool("off", false, "it may go on")
 	return operate(ctx, c, f, p, args, 1, 1, io, func(o *operator, rest []string) error {
@@ -74,5 +74,8 @@ func appChanged(ctx context.Context, o *operator, io Streams, op string, in map[
 		return err
 	}
 	fmt.Fprintf(io.Out, "%s: %s\n", out.App.App, out.App.State)
+	if op == "app.approve" && out.App.State == "suspended" {
+		fmt.Fprintf(io.Out, "It goes on after: hwangso app suspend %s -off\n", out.App.App)
+	}
 	return nil
 }

@@ -7,10 +7,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hwangso/hwangso/examples/chat/tty"
 )
@@ -57,7 +60,7 @@ func (b *broadcastLine) progress() string {
 func (b *broadcastLine) over() bool { return b.State == "done" || b.State == "canceled" }
 
 func broadcastCreate(ctx context.Context, c command, args []string, io Streams) error {
-	f, p := c.flags(io), new(place)
+	f, p := c.flags(io), &place{existing: true}
 	key := f.String("name", "", "the broadcast's `key` within its channel (default: from the time)")
 	file := f.String("post", "", "the `file` with the post in JSON")
 	at := f.String("at", "", "when it goes out: a `time` (2026-03-01T09:00:00+09:00) or how long from now (90m)")
@@ -135,6 +138,11 @@ func broadcastCreate(ctx context.Context, c command, args []string, io Streams) 
 // readPost is the post of the command line: from a file, or from texts.
 func readPost(file string, args []string, text texts, in io.Reader) (any, error) {
 	if file == "" {
+		for _, t := range slices.Concat(args, slices.Collect(maps.Values(text))) {
+			if !utf8.ValidString(t) {
+				return nil, fmt.Errorf("the text is not UTF-8")
+			}
+		}
 		post := map[string]any{}
 		if len(args) == 1 {
 			post["text"] = args[0]
@@ -179,7 +187,13 @@ func readPost(file string, args []string, text texts, in io.Reader) (any, error)
 	if err != nil {
 		return nil, err
 	}
-	if !json.Valid(raw) {
+	if file == "-" {
+		file = "the standard input"
+	}
+	switch {
+	case !utf8.Valid(raw):
+		return nil, fmt.Errorf("%s is not UTF-8", file)
+	case !json.Valid(raw):
 		return nil, fmt.Errorf("%s is not JSON", file)
 	}
 	return json.RawMessage(raw), nil
@@ -215,7 +229,7 @@ func weekRange(s string) (low, high int, err error) {
 }
 
 func broadcastWatch(ctx context.Context, c command, args []string, io Streams) error {
-	f, p := c.flags(io), new(place)
+	f, p := c.flags(io), &place{existing: true}
 	return operate(ctx, c, f, p, args, 2, 2, io, func(o *operator, rest []string) error {
 		return watchBroadcast(ctx, o, rest[0], rest[1], io.Out)
 	})
@@ -277,7 +291,7 @@ func watchBroadcast(ctx context.Context, o *operator, channel, key string, out i
 }
 
 func broadcastList(ctx context.Context, c command, args []string, io Streams) error {
-	f, p := c.flags(io), new(place)
+	f, p := c.flags(io), &place{existing: true}
 	return operate(ctx, c, f, p, args, 1, 1, io, func(o *operator, rest []string) error {
 		w := newTable(io.Out, "BROADCAST", "AT", "STATE", "TEXT")
 		for after := ""; ; {
@@ -301,7 +315,7 @@ func broadcastList(ctx context.Context, c command, args []string, io Streams) er
 // broadcastControl is a command that pauses, resumes or cancels.
 func broadcastControl(what string) func(context.Context, command, []string, Streams) error {
 	return func(ctx context.Context, c command, args []string, io Streams) error {
-		f, p := c.flags(io), new(place)
+		f, p := c.flags(io), &place{existing: true}
 		return operate(ctx, c, f, p, args, 2, 2, io, func(o *operator, rest []string) error {
 			var out struct{ Broadcast broadcastLine }
 			if err := o.call(ctx, "broadcast."+what, map[string]any{"channel": rest[0], "key": rest[1]}, &out); err != nil {
@@ -314,7 +328,7 @@ func broadcastControl(what string) func(context.Context, command, []string, Stre
 }
 
 func broadcastReport(ctx context.Context, c command, args []string, io Streams) error {
-	f, p := c.flags(io), new(place)
+	f, p := c.flags(io), &place{existing: true}
 	return operate(ctx, c, f, p, args, 2, 2, io, func(o *operator, rest []string) error {
 		var out struct{ Reached, Pushed, Opened *int }
 		if err := o.call(ctx, "broadcast.report", map[string]any{"channel": rest[0], "key": rest[1]}, &out); err != nil {

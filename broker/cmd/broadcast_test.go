@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -24,7 +26,7 @@ func typed(t *testing.T, ctx context.Context, args ...string) (string, error) {
 // TestCommandsOfChannels: what is typed wrong is told and changes nothing; what is asked for is asked of the server.
 func TestCommandsOfChannels(t *testing.T) {
 	dir, asked := answering(t, map[string]string{
-		"channel.plan.set": `{"code":200}`, "channel.plan.list": `{"code":200}`, "channel.create": `{"code":200,"title":"Old"}`, "app.suspend": `{"code":200}`,
+		"channel.plan.set": `{"code":200}`, "channel.plan.list": `{"code":200}`, "channel.create": `{"code":200,"title":"Old"}`, "app.suspend": `{"code":200}`, "app.approve": `{"code":200,"app":{"app":"chess","state":"suspended"}}`,
 		"broadcast.create": `{"code":200,"new":true,"broadcast":{"key":"k","state":"done"}}`, "broadcast.get": `{"code":200,"broadcast":{"key":"k","state":"done"}}`,
 	})
 	for _, c := range []struct{ line, said, asked string }{
@@ -38,6 +40,10 @@ func TestCommandsOfChannels(t *testing.T) {
 		{"channel create cafe -owner alice", "!-owner USER and -title TEXT", ""},
 		{"channel create cafe -owner alice -title New", `alice has opened the channel cafe before, as "Old"`, `channel.create {"channel":"cafe","owner":"alice","title":"New"}`},
 		{"app suspend chess -off", "", `app.suspend {"app":"chess","on":false,"reason":""}`},
+		{"app approve chess", "hwangso app suspend chess -off", `app.approve {"app":"chess","rev":0}`},
+		{"broadcast create cafe \xff", "!the text is not UTF-8", ""},
+		{"broadcast create cafe -text en=hello -text ko=\xff", "!the text is not UTF-8", ""},
+		{"broadcast create cafe -post -", "!the standard input is not JSON", ""},
 		{"broadcast create cafe", "!say what is to be sent", ""},
 		{"broadcast create cafe hello -at tomorrow", `!"tomorrow" is no time`, ""},
 		{"broadcast create cafe hello -weeks 4", "!-weeks is MIN-MAX", ""},
@@ -55,6 +61,15 @@ func TestCommandsOfChannels(t *testing.T) {
 		}
 		if got := strings.Join(asked(), "\n"); got != c.asked {
 			t.Errorf("%s: asked %s, want %s", c.line, got, c.asked)
+		}
+	}
+	for _, line := range []string{"channel list", "broadcast list cafe", "app list"} { // a mistyped directory gets no data
+		none := filepath.Join(t.TempDir(), "none")
+		if out, err := typed(t, t.Context(), append(strings.Fields(line), "-data", none)...); err == nil || !strings.Contains(out, "there is no server's data in "+none+": say where it is with -data") {
+			t.Errorf("%s: %v, %s", line, err, out)
+		}
+		if _, err := os.Stat(none); err == nil {
+			t.Errorf("%s made %s", line, none)
 		}
 	}
 	for _, line := range []string{"help broadcast create", "broadcast create --help"} {

@@ -42,7 +42,7 @@ func some(n *int) string {
 }
 
 func channelCreate(ctx context.Context, c command, args []string, io Streams) error {
-	f, p := c.flags(io), new(place)
+	f, p := c.flags(io), &place{existing: true}
 	in := map[string]any{}
 	owner := f.String("owner", "", "the `user` who owns the channel; required")
 	title := f.String("title", "", "what the channel is called; required")
@@ -76,7 +76,7 @@ func channelCreate(ctx context.Context, c command, args []string, io Streams) er
 }
 
 func channelList(ctx context.Context, c command, args []string, io Streams) error {
-	f, p := c.flags(io), new(place)
+	f, p := c.flags(io), &place{existing: true}
 	waiting := f.Bool("waiting", false, "only those that wait for approval")
 	return operate(ctx, c, f, p, args, 0, 0, io, func(o *operator, _ []string) error {
 		w := newTable(io.Out, "CHANNEL", "TITLE", "STATE", "PLAN", "FOLLOWERS")
@@ -101,7 +101,7 @@ func channelList(ctx context.Context, c command, args []string, io Streams) erro
 }
 
 func channelGet(ctx context.Context, c command, args []string, io Streams) error {
-	f, p := c.flags(io), new(place)
+	f, p := c.flags(io), &place{existing: true}
 	return operate(ctx, c, f, p, args, 1, 1, io, func(o *operator, rest []string) error {
 		var ch shownChannel
 		if err := o.call(ctx, "channel.get", map[string]any{"channel": rest[0]}, &ch); err != nil {
@@ -119,7 +119,7 @@ func channelGet(ctx context.Context, c command, args []string, io Streams) error
 }
 
 func channelApprove(ctx context.Context, c command, args []string, io Streams) error {
-	f, p := c.flags(io), new(place)
+	f, p := c.flags(io), &place{existing: true}
 	plan := f.String("plan", "", "the `plan` of the channel")
 	alike := f.Bool("alike", false, "also if it looks like somebody else's channel")
 	reason := f.String("reason", "", "`why`, for the audit log")
@@ -133,7 +133,7 @@ func channelApprove(ctx context.Context, c command, args []string, io Streams) e
 }
 
 func channelSuspend(ctx context.Context, c command, args []string, io Streams) error {
-	f, p := c.flags(io), new(place)
+	f, p := c.flags(io), &place{existing: true}
 	reason := f.String("reason", "", "one `line` that the publishers are shown")
 	off := f.Bool("off", false, "reinstate the channel")
 	return operate(ctx, c, f, p, args, 1, 1, io, func(o *operator, rest []string) error {
@@ -156,7 +156,7 @@ type planLine struct {
 }
 
 func channelPlan(ctx context.Context, c command, args []string, io Streams) error {
-	f, p := c.flags(io), new(place)
+	f, p := c.flags(io), &place{existing: true}
 	remove := f.Bool("remove", false, "remove the plan: its channels have the default then")
 	flags := map[string]*int{"posts": f.Int("posts", 0, "how `many` posts a day"), "ads": f.Int("ads", 0, "how `many` of them advertising"),
 		"scheduled": f.Int("scheduled", 0, "how `many` broadcasts that wait"), "per-minute": f.Int("per-minute", 0, "how `many` posts a minute"),
@@ -203,7 +203,7 @@ func channelPlan(ctx context.Context, c command, args []string, io Streams) erro
 }
 
 func channelPublisher(ctx context.Context, c command, args []string, io Streams) error {
-	f, p := c.flags(io), new(place)
+	f, p := c.flags(io), &place{existing: true}
 	role := f.String("role", "publisher", "owner, editor or publisher")
 	remove := f.Bool("remove", false, "end that the user publishes")
 	return operate(ctx, c, f, p, args, 1, 2, io, func(o *operator, rest []string) error {
@@ -250,7 +250,7 @@ func channelPublisher(ctx context.Context, c command, args []string, io Streams)
 }
 
 func channelKey(ctx context.Context, c command, args []string, io Streams) error {
-	f, p := c.flags(io), new(place)
+	f, p := c.flags(io), &place{existing: true}
 	remove := f.String("remove", "", "end the `key` with this id")
 	return operate(ctx, c, f, p, args, 1, 1, io, func(o *operator, rest []string) error {
 		if *remove != "" {
@@ -278,7 +278,7 @@ func channelKey(ctx context.Context, c command, args []string, io Streams) error
 }
 
 func channelNumbers(ctx context.Context, c command, args []string, io Streams) error {
-	f, p := c.flags(io), new(place)
+	f, p := c.flags(io), &place{existing: true}
 	return operate(ctx, c, f, p, args, 1, 1, io, func(o *operator, rest []string) error {
 		var out struct {
 			Day                   string

@@ -27,6 +27,7 @@ import (
 type place struct {
 	data, key, config string
 	phoneKey          string // from the environment or the file only
+	existing          bool   // a directory without data is a mistake, rather than one that is to have some
 }
 
 // flags adds the flags that say where, for a command that is given to a server, running or not.
@@ -83,6 +84,9 @@ func (p *place) operator(ctx context.Context, streams Streams) (*operator, error
 		return nil, fmt.Errorf("the server's admin socket: %w", err)
 	}
 	_, missing := os.Stat(filepath.Join(p.data, "FORMAT"))
+	if missing != nil && p.existing {
+		return nil, fmt.Errorf("there is no server's data in %s: say where it is with -data", p.data)
+	}
 	set := p.settings()
 	srv, err := open(ctx, set, slog.New(slog.NewTextHandler(streams.Err, &slog.HandlerOptions{Level: slog.LevelWarn})), streams)
 	if errors.Is(err, bolt.ErrLocked) {
