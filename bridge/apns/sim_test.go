@@ -217,11 +217,12 @@ func TestSimulatedBurst(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := len(sim.Attempts()); n != 1000 || len(sim.Phones()) != 1000 {
-		t.Errorf("%d attempts, %d phones", n, len(sim.Phones()))
+	attempts := sim.Attempts() // a copy each time
+	if n := len(attempts); n != 1000 || len(sim.Phones()) != 1000 {
+		t.Fatalf("%d attempts, %d phones", n, len(sim.Phones()))
 	}
-	for _, a := range sim.Attempts() {
-		if a.Conn != sim.Attempts()[0].Conn {
+	for _, a := range attempts {
+		if a.Conn != attempts[0].Conn {
 			t.Fatalf("attempt %d on connection %d", a.N, a.Conn)
 		}
 	}
