@@ -58,7 +58,7 @@ func TestLife(t *testing.T) {
 	if !reflect.DeepEqual(w.told, want) {
 		t.Errorf("publishers were told %+v, want %+v", w.told, want)
 	}
-	w.later(ReportAfter - time.Second)
+	w.later(ReportAfter - 2*watchEvery)
 	w.step()
 	if w.reports != 0 {
 		t.Error("counted before its time")
@@ -104,6 +104,42 @@ func TestFewFollowers(t *testing.T) {
 		want := []progress{{"a", Scheduled, 0, ""}, {"a", Running, 0, ""}, {"a", Done, 0, ""}}
 		if !reflect.DeepEqual(w.told, want) {
 			t.Errorf("publishers were told %+v", w.told)
+		}
+	}
+}
+
+// Whoever chooses when a broadcast begins, or goes on, chooses how much later it is looked how far it is. What it took is not
+// seen all the same: one that has nobody to wait for and one that has are done at the same time, however little is left.
+func TestEndTellsNoTime(t *testing.T) {
+	for _, left := range []time.Duration{time.Millisecond, time.Second, watchEvery - time.Millisecond} {
+		for _, paused := range []bool{false, true} {
+			w := newWorld(t)
+			ended := func(key string, all bool) time.Duration {
+				t.Helper()
+				look := func(watch bool) { w.b.pass(t.Context(), w.now(), watch) }
+				w.set(func() { w.all = false })
+				w.later(w.now().Truncate(watchEvery).Add(2*watchEvery - left).Sub(w.now()))
+				w.create(Wish{Key: key, Post: text("hello")})
+				look(false)
+				if paused {
+					_, err := w.b.Pause(t.Context(), w.channel, key, w.by)
+					w.must(err)
+					w.later(time.Hour)
+					_, err = w.b.Resume(t.Context(), w.channel, key, w.by)
+					w.must(err)
+					look(false)
+				}
+				began := w.now()
+				w.set(func() { w.all = all })
+				for w.later(left); !w.get(key).Over(); w.later(watchEvery) {
+					look(true)
+					w.set(func() { w.all = true }) // the one that was waited for took longer than was left
+				}
+				return time.UnixMilli(w.get(key).Ended).Sub(began)
+			}
+			if alone, waited := ended("a", true), ended("b", false); alone != waited {
+				t.Errorf("%v before it is looked, paused %v: ended after %v with nobody to wait for, after %v with somebody", left, paused, alone, waited)
+			}
 		}
 	}
 }
@@ -312,7 +348,7 @@ func TestFoundAfterLong(t *testing.T) {
 	}
 	w.create(Wish{Key: "a", Post: text("hello")})
 	w.failing.die(3, true) // row; post; record
-	w.step()
+	w.b.pass(t.Context(), w.now(), true)
 	if len(w.records(w.channel, "a")) != 1 || w.get("a").Seq != 0 {
 		t.Fatalf("the store did not die between the record and the row: %+v", w.get("a"))
 	}

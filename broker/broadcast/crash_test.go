@@ -197,7 +197,7 @@ func TestKilled(t *testing.T) {
 	}
 	_, left := b.pass(t.Context(), time.Now(), true)
 	for i := 0; left && i < 3; i++ {
-		_, left = b.pass(t.Context(), time.Now(), true)
+		_, left = b.pass(t.Context(), time.Now().Add(watchEvery), true)
 	}
 	found := map[string]int{}
 	for after := store.Seq(0); ; {

@@ -23,8 +23,9 @@
 // # What a brand learns
 //
 // How far a broadcast has come is told in steps of ten percent, and only where the channel's daily count is above 1,000;
-// with fewer followers only its states. That it has ended is seen every five seconds by the clock, so that the time it took
-// tells nothing about one follower.
+// with fewer followers only its states. That it has ended is seen every five seconds by the clock, and not within the first
+// five that it runs, so that the time it took tells nothing about one follower: neither by itself nor by beginning, or going
+// on after a pause, a moment before it is looked. What takes longer, a provider that is slow or away, shows.
 //
 // # Rows
 //

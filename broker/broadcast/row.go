@@ -133,6 +133,9 @@ func (b *Broadcast) enter(s State, by store.AccountID, why string, now int64) {
 	}
 }
 
+// since is when the broadcast came into its state, Unix milliseconds.
+func (b *Broadcast) since() int64 { return b.Events[len(b.Events)-1].At }
+
 // immediately is the time in tableDue of what must not wait.
 const immediately = 1
 

@@ -11,7 +11,9 @@ import (
 	"github.com/hwangso/hwangso/store/policy"
 )
 
-// watchEvery is how often it is looked how far broadcasts have come, by the clock: at its full multiples.
+// watchEvery is how often it is looked how far broadcasts have come, by the clock: at its full multiples, and not sooner than
+// so long after one has begun to run. Who chooses the moment chooses how much before a multiple that is, and would measure
+// a time of any length otherwise: whether one phone had to be waited for.
 const watchEvery = 5 * time.Second
 
 // repeats is for how long a log certainly knows the cids that it was given. A post that may have been appended longer ago
@@ -124,7 +126,7 @@ func (b *Broadcasts) due(ctx context.Context, at int64, channel store.LogID, key
 		return c.State == Running, nil
 	}
 	switch {
-	case c.State == Running && watch:
+	case c.State == Running && watch && now.UnixMilli()-c.since() >= watchEvery.Milliseconds():
 		return b.watch(ctx, channel, c)
 	case c.State == Running:
 		return true, nil

@@ -116,8 +116,11 @@ func (w *world) must(err error) {
 	}
 }
 
-// step looks at everything that is due, as run does.
-func (w *world) step() { w.b.pass(w.t.Context(), w.now(), true) }
+// step looks at everything that is due, as run does when it is time to.
+func (w *world) step() {
+	w.later(watchEvery)
+	w.b.pass(w.t.Context(), w.now(), true)
+}
 
 func (w *world) create(wish Wish) *Broadcast {
 	w.t.Helper()
