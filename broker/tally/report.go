@@ -143,10 +143,8 @@ func (t *Tally) report(ctx context.Context, channel, log store.LogID, seq store.
 	if err != nil {
 		return nil, fmt.Errorf("tally: pushes: %w", err)
 	}
-	out.Reached, out.Opened = Round(reached, meant), Round(opened, meant)
-	if pushed < meant {
-		out.Pushed = Round(pushed, meant)
-	} else { // devices, so there may be more of them
+	out.Reached, out.Opened, out.Pushed = Round(reached, meant), Round(opened, meant), Round(pushed, meant)
+	if pushed-meant >= Few { // devices, of which there may be more than followers: then there is no rest that would be told
 		out.Pushed = Round(pushed, 0)
 	}
 	t.metrics.reports.Inc()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -444,6 +445,27 @@ func TestReport(t *testing.T) {
 	}
 	if r, err = w.tally.Report(t.Context(), c, c, second, ended); err != nil || r.Reached != nil || r.Opened != nil || r.Pushed == nil || *r.Pushed != 110 {
 		t.Errorf("nearly all of 30: %s, %v", shown(r), err)
+	}
+}
+
+// TestPushedToAll: devices are no followers, but as many devices as followers, or nearly, say of nearly all that they have one.
+func TestPushedToAll(t *testing.T) {
+	w := newWorld(t, 40)
+	c := w.channel("c").ID
+	w.follow(c, true, w.users...)
+	for pushed, want := range map[int]string{19: "null", 20: "20", 21: "null", 40: "null", 59: "null", 60: "60"} {
+		w.tally.cfg.Pushed = func(context.Context, store.LogID, store.Seq) (int, error) { return pushed, nil }
+		r, err := w.st.Append(store.Draft{Log: c, Text: []byte("post")}).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		report, err := w.tally.Report(t.Context(), c, c, r.Seq, w.clock.Add(-ReportAfter).UnixMilli())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := shown(report); !strings.Contains(got, `"pushed":`+want+`,`) {
+			t.Errorf("%d pushes for 40 followers: %s, want %s", pushed, got, want)
+		}
 	}
 }
 
