@@ -151,7 +151,7 @@ func newBrandStage(t *testing.T, others int, users ...string) *brandStage {
 	parts.API = func(_ *stage, c *api.Config) func() error {
 		c.Numbers, c.Webhooks, c.Files, c.Phones, c.RoundLinks = b.tally, b.webhooks, b.files, b.phones, tally.Round
 		c.Logger, c.Gatherer, c.Registerer = log, metrics, metrics
-		return func() error { return errors.Join(b.webhooks.Close(), b.files.Close()) }
+		return func() error { return errors.Join(b.webhooks.Close(), b.tally.Close(), b.files.Close()) }
 	}
 	b.stage = newStageOf(t, parts, users...)
 	b.webhooks.Start()

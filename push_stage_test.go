@@ -19,6 +19,7 @@ import (
 	"github.com/hwangso/hwangso/bridge/webpush"
 	"github.com/hwangso/hwangso/broker"
 	"github.com/hwangso/hwangso/broker/api"
+	"github.com/hwangso/hwangso/broker/broadcast"
 	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/store"
 	"github.com/hwangso/hwangso/store/graph"
@@ -61,13 +62,41 @@ func (r *ringing) Status() bridge.Status { return r.told.Load().Status() }
 
 func (r *ringing) Resume(p graph.PushProvider) (paused, known bool) { return r.told.Load().Resume(p) }
 
+// Considered and Look implement broadcast.Pushes for broadcasts, which are there before the bridge and after it; so does Pushed
+// for their reports.
+func (r *ringing) Considered(log store.LogID, seq store.Seq) (int, bool, error) {
+	if b := r.told.Load(); b != nil {
+		return b.Considered(log, seq)
+	}
+	return 0, false, nil
+}
+
+func (r *ringing) Look() {
+	if b := r.told.Load(); b != nil {
+		b.Look()
+	}
+}
+
+func (r *ringing) Pushed(ctx context.Context, log store.LogID, seq store.Seq) (int, error) {
+	if b := r.told.Load(); b != nil {
+		return b.Pushed(ctx, log, seq)
+	}
+	return 0, nil
+}
+
 func (r *ringing) Last(a store.AccountID) []bridge.Decision { return r.told.Load().Last(a) }
 
 // newRinging makes a server with these users. change may set what the bridge is made of.
 func newRinging(t testing.TB, change func(*bridge.Config), users ...string) *ringing {
 	t.Helper()
+	return newRingingOf(t, stageParts{}, change, users...)
+}
+
+// newRingingOf is newRinging with parts of its own, of which it sets events, pushes, and whom broadcasts ask how far they are.
+func newRingingOf(t testing.TB, parts stageParts, change func(*bridge.Config), users ...string) *ringing {
+	t.Helper()
 	r := &ringing{providers: make(map[graph.PushProvider]push.Provider)}
-	events := broker.Events{
+	parts.Events = broker.Events{
 		Attached: func(id hooks.Identity, _ bool) {
 			if a := r.signedIn.Load(); a != nil && id.New {
 				a.DeviceSignedIn(id)
@@ -79,7 +108,14 @@ func newRinging(t testing.TB, change func(*bridge.Config), users ...string) *rin
 			}
 		},
 	}
-	r.stage = newStageWith(t, events, &api.Pushes{Providers: graph.PushProviders(), Bridge: r}, users...)
+	parts.Pushes = &api.Pushes{Providers: graph.PushProviders(), Bridge: r}
+	if own := parts.Posts; own != nil {
+		parts.Posts = func(s *stage, c *broadcast.Config) {
+			c.Pushes = r
+			own(s, c)
+		}
+	}
+	r.stage = newStageOf(t, parts, users...)
 	r.signedIn.Store(r.api)
 	r.pass(time.Now().Truncate(time.Second).Sub(r.now()))
 	r.open(change)

@@ -140,8 +140,8 @@ func newStageOf(t testing.TB, parts stageParts, users ...string) *stage {
 		ok(edge.Shutdown(ctx))
 		<-served
 		ok(s.api.Close())
-		ok(end())
 		ok(s.posts.Close())
+		ok(end())
 		ok(s.broker.Close(ctx))
 		ok(s.store.Close())
 	})
