@@ -156,8 +156,8 @@ func TestBroadcastCrash(t *testing.T) {
 		if l.fresh > 1 {
 			t.Errorf("%s's session was lost %d times", l.user, l.fresh-1)
 		}
-		if !slices.Contains(absent, l) && l.ups < 6 {
-			t.Errorf("%s was connected %d times", l.user, l.ups)
+		if !slices.Contains(absent, l) && l.ups < 3 { // who is slow may miss a short life of the server
+			t.Errorf("%s was connected %d times: nothing was tested", l.user, l.ups)
 		}
 		for key, at := range l.got {
 			if expected[key] != "done" && key != "end" && intime {
@@ -392,7 +392,7 @@ type subscriber struct {
 
 	mu    sync.Mutex
 	got   map[string][]place // by the last word of the post
-	state string             // the newest of the channel's progress
+	state string             // of the channel's progress, what came
 	ups   int                // connections
 	fresh int                // of them, those that found no session
 	grown chan struct{}      // closed and replaced when something came
@@ -458,7 +458,7 @@ func (l *subscriber) leave(t *testing.T) {
 
 func (l *subscriber) received(p paho.PublishReceived) (bool, error) {
 	if p.Packet.Topic == "channel/cafe/progress" {
-		l.change(func() { l.state = string(p.Packet.Payload) })
+		l.change(func() { l.state += string(p.Packet.Payload) })
 		return true, nil
 	}
 	var e struct {
