@@ -9,7 +9,7 @@ import (
 
 // Message is one entry of a conversation.
 type Message struct {
-	Conversation string // "user/bob", "room/lobby"; "notice" for what the server tells this user
+	Conversation string // "user/bob", "room/lobby", "channel/cafe", its advertising "channel/cafe/ads"; "notice": what the server tells this user
 	Seq          uint64 // its number in the conversation
 	Epoch        uint32 // raised when the server was restored from a backup
 	From         string // "" for the server
@@ -61,6 +61,7 @@ type envelope struct {
 	K string  `json:"k"`
 	U int     `json:"u"`
 	H uint32  `json:"h"`
+	D bool    `json:"d"`
 	X *Change `json:"x"`
 }
 
@@ -76,6 +77,9 @@ func ParseEnvelope(conversation string, payload []byte) (Message, bool) {
 	var e envelope
 	if json.Unmarshal(payload, &e) != nil || e.S == 0 {
 		return Message{}, false
+	}
+	if e.D { // it counts apart from the notices on the same topic
+		conversation += "/ads"
 	}
 	m := Message{Conversation: conversation, Seq: e.S, Epoch: max(e.H, 1), From: e.F, Time: time.UnixMilli(e.T), CID: e.I, Text: e.B, Kind: e.K, Unread: e.U}
 	if e.X != nil {

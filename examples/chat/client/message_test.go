@@ -71,13 +71,16 @@ func TestEachMessageOnce(t *testing.T) {
 		{"room/r/json", `{"s":3,"b":"d"}`},
 		{"room/r/json", `{"s":3,"b":"restored","h":2}`},
 		{"room/r/json", `{"s":3,"b":"again","h":2}`},
+		{"channel/c/json", `{"s":1,"b":"notice"}`},
+		{"channel/c/json", `{"s":1,"b":"ad","d":true}`},
+		{"channel/c/json", `{"s":1,"b":"again","d":true}`},
 	} {
 		_, err := c.received(paho.PublishReceived{Packet: &paho.Publish{Topic: d.topic, Payload: []byte(d.payload)}})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if s := strings.Join(got, " "); s != "a b c d restored" {
+	if s := strings.Join(got, " "); s != "a b c d restored notice ad" {
 		t.Errorf("got %s", s)
 	}
 }
