@@ -22,7 +22,7 @@ import (
 
 // identity is what is known of somebody, and what gives somebody away wherever it stands.
 type identity struct {
-	account store.AccountID
+	account store.AccountID // 0, and of the device: not known
 	device  store.DeviceID
 	channel store.LogID       // beside which it may stand in what was hashed
 	words   map[string]string // names, identifiers, addresses: what it is, and how it is written
@@ -99,6 +99,9 @@ func (id identity) marks() map[string]mark {
 		hashed(what, []byte(word))
 	}
 	for what, n := range map[string]uint64{"number": uint64(id.account), "device": uint64(id.device)} {
+		if n == 0 { // not looked for
+			continue
+		}
 		out[what] = mark{fmt.Sprint(n), digit}
 		out[what+" in base 16"] = mark{fmt.Sprintf("%x", n), letter}
 		put(what+" in base 16, padded", fmt.Sprintf("%016x", n))
@@ -111,7 +114,7 @@ func (id identity) marks() map[string]mark {
 		hashed(what+" in bytes", binary.BigEndian.AppendUint64(nil, n))
 		hashed(what+" beside the channel's", []byte(fmt.Sprint(uint64(id.channel), " ", n)))
 	}
-	if n := uint64(id.account); n < 1<<16 {
+	if n := uint64(id.account); n > 0 && n < 1<<16 {
 		out["number in CBOR"] = mark{text: lower(string([]byte{0x19, byte(n >> 8), byte(n)}))}
 	}
 	return out

@@ -142,14 +142,7 @@ func TestWhatABrandCanReach(t *testing.T) {
 	}
 	metrics := b.metrics()
 	b.add("metrics", []byte(metrics))
-	for _, l := range label.FindAllStringSubmatch(metrics, -1) {
-		switch name, value := l[1], l[2]; {
-		case slices.Contains([]string{"user", "account", "device", "client", "channel", "room", "log", "thread", "follower", "app", "webhook"}, name):
-			t.Errorf("a metric is divided by %s", l[0])
-		case value == "cafe" || value == string(topic[1]) || value == "brand" || value == "cafeapp":
-			t.Errorf("a metric names %s", l[0])
-		}
-	}
+	divided(t, metrics, "cafe", "brand", "staff", "cafeapp", string(topic[1]))
 
 	b.lock.Lock()
 	defer b.lock.Unlock()
