@@ -20,7 +20,10 @@ import (
 // everybody was considered. silent: nobody has registered anything; phones: everybody has a phone and the setting that
 // there is at first, so that posts do not ring; one in 100 wants them to ring.
 func BenchmarkPost(b *testing.B) {
-	const followers = 100_000
+	followers := 100_000
+	if testing.Short() {
+		followers = 5_000
+	}
 	for _, c := range []struct {
 		name          string
 		phones, rings int // one in so many; 0: nobody

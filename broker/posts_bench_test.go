@@ -200,6 +200,9 @@ func BenchmarkPost(b *testing.B) {
 // sockets: from PUBLISH to the delivery's write, before and meanwhile, with the bulk lane and without it.
 func BenchmarkChatBesideBroadcast(b *testing.B) {
 	for _, n := range []int{5000, 15000} {
+		if testing.Short() && n > 5000 {
+			continue
+		}
 		for _, lane := range []string{"on", "off"} {
 			b.Run(fmt.Sprintf("followers=%d/lane=%s", n, lane), func(b *testing.B) {
 				a := newAudience(b, n, lane == "off", 64)

@@ -286,10 +286,16 @@ func crowd(n int) []Entry {
 	return out
 }
 
-const many = 100_000
+// rooms are 100,000, or a twentieth of that with -short.
+func rooms() []Entry {
+	if testing.Short() {
+		return crowd(5_000)
+	}
+	return crowd(100_000)
+}
 
 func BenchmarkBuild(b *testing.B) {
-	rooms := crowd(many)
+	rooms := rooms()
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
@@ -302,14 +308,14 @@ func BenchmarkBuild(b *testing.B) {
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/many, "bytes/room")
-	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/many, "µs/room")
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(len(rooms)), "bytes/room")
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/float64(len(rooms)), "µs/room")
 	runtime.KeepAlive(rooms)
 	runtime.KeepAlive(x)
 }
 
 func BenchmarkSearch(b *testing.B) {
-	rooms := crowd(many)
+	rooms := rooms()
 	x := New()
 	for _, r := range rooms {
 		x.Put(r)
@@ -327,8 +333,8 @@ func BenchmarkSearch(b *testing.B) {
 	}
 	b.Run("change", func(b *testing.B) {
 		for i := 0; b.Loop(); i++ {
-			r := rooms[i%many]
-			r.Title = rooms[(i*7+1)%many].Title
+			r := rooms[i%len(rooms)]
+			r.Title = rooms[(i*7+1)%len(rooms)].Title
 			x.Put(r)
 		}
 	})
