@@ -178,6 +178,8 @@ func nearerWords(c store.Code) string {
 	}
 	for _, e := range []*store.Error{
 		{Code: store.CodeForbidden, Reason: store.ReasonRole},
+		{Code: store.CodeForbidden, Reason: store.ReasonNotPublisher},
+		{Code: store.CodeForbidden, Reason: store.ReasonNotFollower},
 		{Code: store.CodeBad, Reason: hooks.ReasonTopic},
 		hooks.ErrExpired, hooks.ErrOtherDevice, hooks.ErrClientID, hooks.ErrDevices, hooks.ErrGuests,
 		broker.ErrShutdown,

@@ -56,7 +56,7 @@ func (b *Broker) RecallPost(ctx context.Context, channel store.LogID, ads bool, 
 	case r.Recalled:
 		return store.Receipt{}, nil
 	case by != 0 && role == store.RoleNone:
-		return store.Receipt{}, store.ErrNotMember
+		return store.Receipt{}, store.Forbidden(store.ReasonNotPublisher, "you do not publish in the channel "+info.Key.Name)
 	case by != 0 && r.Sender != 0 && r.Sender != by && role < store.RoleModerator:
 		return store.Receipt{}, store.Forbidden(store.ReasonRole, "only its author, an editor or an owner may take this post back")
 	}

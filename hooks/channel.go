@@ -16,11 +16,17 @@ const AnswerTime = 7 * 24 * time.Hour
 var (
 	errNoChannel   error = &store.Error{Code: store.CodeNotFound, Text: "there is no such channel"}
 	errNoThread    error = &store.Error{Code: store.CodeNotFound, Text: "nobody has written to the channel under this name"}
-	errNotFollowed error = &store.Error{Code: store.CodeForbidden, Reason: store.ReasonNotMember, Text: "you do not follow this channel: follow it to write to it"}
+	errNotFollowed error = &store.Error{Code: store.CodeForbidden, Reason: store.ReasonNotFollower, Text: "you do not follow this channel: follow it to write to it"}
 	errBlocksBrand error = &store.Error{Code: store.CodeForbidden, Reason: store.ReasonYouBlocked, Text: "you have blocked this channel: unblock it first"}
 	errAnswerLate  error = &store.Error{Code: store.CodeLocked, Text: "a channel may answer for 7 days after the last message it got"}
 	errAnswersSelf error = store.Bad("this thread is your own: write to the channel as its follower")
 )
+
+// errNotPublisher is what is told about every channel, and about none, to who does not publish there.
+func errNotPublisher(channel string) error {
+	return &store.Error{Code: store.CodeForbidden, Reason: store.ReasonNotPublisher,
+		Text: "you do not publish in the channel " + channel + "; its followers write to it on channel/" + channel + "/ask/text"}
+}
 
 // post decides whether a user may publish a post of a channel, or edit or take one back: its publishers may, as long as
 // the channel may post. Whose post it is, is decided by who knows it.
@@ -57,6 +63,9 @@ func (a *Access) publisher(me store.AccountID, channel string) (Grant, *graph.Ch
 		return Grant{}, nil, fmt.Errorf("hooks: channel: %w", err)
 	}
 	outcome := policy.WriteRoom(policy.RoomFacts{AState: account.State, ARole: log.Members.Role(me)})
+	if outcome == policy.DenyNotMember {
+		return Grant{}, nil, errNotPublisher(channel)
+	}
 	if err := Refusal(outcome, 0); err != nil {
 		return Grant{}, nil, err
 	}

@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -39,6 +40,15 @@ func TestPublishInChannel(t *testing.T) {
 	check("suspended", "channel/cafe/ask/text", "", store.CodeForbidden)
 	check("bob", "channel/cafe/ask/text", "", store.CodeForbidden)
 	check("bob", "channel/none/ask/text", "", store.CodeNotFound)
+	for _, channel := range []string{"cafe", "none"} { // whether there is one is not told
+		want := "you do not publish in the channel " + channel + "; its followers write to it on channel/" + channel + "/ask/text"
+		for _, topic := range []string{"channel/" + channel + "/text", "channel/" + channel + "/edit", "thread/" + channel + "/" + name + "/text"} {
+			_, err := p.Publish(p.named("alice"), publishTopic(t, topic))
+			if e, ok := errors.AsType[*store.Error](err); !ok || e.Reason != store.ReasonNotPublisher || e.Text != want {
+				t.Errorf("%s: %v", topic, err)
+			}
+		}
+	}
 	check("owner", "thread/cafe/"+name+"/text", "", store.CodeNotFound) // nothing was asked yet
 	p.write(thread.ID, "alice", store.AudienceBoth)
 	look := func(want policy.Outcome) int {

@@ -31,6 +31,8 @@ const (
 const (
 	ReasonNotFriend        = "not_friend"
 	ReasonNotMember        = "not_member"
+	ReasonNotPublisher     = "not_publisher" // of the channel
+	ReasonNotFollower      = "not_follower"  // of the channel
 	ReasonMuted            = "muted"
 	ReasonSuspended        = "suspended"
 	ReasonLimited          = "limited"

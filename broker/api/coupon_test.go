@@ -88,7 +88,7 @@ func TestCoupons(t *testing.T) {
 		t.Helper()
 		return w.as(as, status, "coupon.redeem", obj{"channel": "cafe", "coupon": code}, "Idempotency-Key", rid)
 	}
-	want(t, "by its holder", redeem("alice", 403, code, "r1")["error"], "not_member")
+	want(t, "by its holder", redeem("alice", 403, code, "r1")["error"], "not_publisher")
 	want(t, "by another shop's key", redeem("elsewhere", 403, code, "r1")["error"], "scope")
 	first := redeem("till", 200, shown["grouped"], "r1")
 	want(t, "redeemed", first["answer"], "valid")
@@ -106,7 +106,7 @@ func TestCoupons(t *testing.T) {
 	report := w.as("program", 200, "coupon.report", coffee)
 	want(t, "reported", report["redeemed"], nil)
 	want(t, "days", len(report["days"].([]any)), 0)
-	want(t, "by a follower", w.as("alice", 403, "coupon.report", coffee)["error"], "not_member")
+	want(t, "by a follower", w.as("alice", 403, "coupon.report", coffee)["error"], "not_publisher")
 
 	bobs := w.as("bob", 200, "coupon.show", coffee)["coupon"].(string)
 	for i := range 30 {

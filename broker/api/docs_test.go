@@ -68,7 +68,7 @@ and ` + "`Retry-After`" + ` says the same in seconds.
 |---|---|---|
 | 400 | bad_request, phone, region | malformed; nothing was done |
 | 401 | unauthorized, expired | who are you |
-| 403 | not_friend, not_member, you_blocked, suspended, role, unreachable, scope, operator, origin, country, line, code, pin, denied, proof, no_proof, phone, number_moved, signup_closed | the rules say no |
+| 403 | not_friend, not_member, not_publisher, not_follower, you_blocked, suspended, role, unreachable, scope, operator, origin, country, line, code, pin, denied, proof, no_proof, phone, number_moved, signup_closed | the rules say no |
 | 404 | not_found | there is none, or it is none of yours: the same answer |
 | 409 | conflict, request_id, name, taken | a condition did not hold, nothing was done; request_id: the identifier belongs to another request |
 | 413 | too_large | the text names the limit |

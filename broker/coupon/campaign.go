@@ -151,7 +151,7 @@ func (p *place) open() error {
 func (p *place) publishes(me store.AccountID, least store.Role) error {
 	switch role := p.info.Members.Role(me); {
 	case role == store.RoleNone:
-		return store.Forbidden(store.ReasonNotMember, "only the channel's publishers may do this")
+		return store.Forbidden(store.ReasonNotPublisher, "only the channel's publishers may do this")
 	case role < least:
 		return store.ErrRole
 	}
