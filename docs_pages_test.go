@@ -120,6 +120,20 @@ func TestCommandsNameTests(t *testing.T) {
 	}
 }
 
+// TestRequestsNameNoDay: a time in a request that a page shows is computed, because a day that is written down is over one
+// day, and the server refuses it.
+func TestRequestsNameNoDay(t *testing.T) {
+	day := regexp.MustCompile(`"(?:at|from|until|ends)":\s*"\d{4}-.*`)
+	for _, name := range pages(t) {
+		for _, m := range day.FindAllString(read(t, name), -1) {
+			t.Errorf("%s: %s: compute the time, as with $(date -u -d '+1 hour' +%%FT%%TZ)", name, m)
+		}
+	}
+	if computed := regexp.MustCompile(`"(?:at|until)":"\$\(date `).FindAllString(read(t, "docs/channels.md"), -1); len(computed) < 2 {
+		t.Errorf("docs/channels.md computes %d times: this test looks for the wrong thing", len(computed))
+	}
+}
+
 // TestDependenciesHaveAReason holds docs/dependencies.md against what the module imports.
 func TestDependenciesHaveAReason(t *testing.T) {
 	required := requiredModules(t)
