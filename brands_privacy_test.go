@@ -119,9 +119,12 @@ func TestWhatABrandCanReach(t *testing.T) {
 	question := desks[0].await(func(f []byte) bool { return threadTopic.Match(f) && bytes.Contains(f, []byte("like this")) })
 	topic := threadTopic.FindSubmatch(question)
 	at, picture := regexp.MustCompile(`"s":(\d+)`).FindSubmatch(question), regexp.MustCompile(`"file":"(\w+)"`).FindSubmatch(question)
-	for _, where := range []string{``, `"channel":"cafe",`, fmt.Sprintf(`"user":%q,`, topic[1])} {
+	for _, where := range []string{``, `"channel":"cafe",`, fmt.Sprintf(`"user":%q,`, topic[1]), `"channel":"cafe","ask":true,`} {
 		_, answer := b.http("brand", atBrand, "file.link", fmt.Sprintf(`{%s"seq":%s,"file":%q}`, where, at[1], picture[1]))
 		b.add("file", answer)
+	}
+	for _, who := range []string{"brand", "staff", "key"} {
+		b.looks(who, fmt.Sprintf(`{"channel":"cafe","thread":%q,"seq":%s,"file":%q}`, topic[1], at[1], picture[1]))
 	}
 	known := map[string]string{"channel": `"cafe"`, "campaign": `"cake"`, "key": `"spring"`, "broadcast": `"spring"`, "coupon": fmt.Sprintf("%q", code),
 		"room": fmt.Sprintf("%q", "thread/cafe/"+string(topic[1])), "file": fmt.Sprintf("%q", picture[1]), "webhook": fmt.Sprintf("%q", hook),
@@ -146,9 +149,9 @@ func TestWhatABrandCanReach(t *testing.T) {
 
 	b.lock.Lock()
 	defer b.lock.Unlock()
-	if kinds := b.kinds(); len(b.got) < 700 || kinds["log"] == 0 || kinds["mqtt key-desk"] < 10 || kinds["mqtt till-desk"] > 3 || kinds["webhook thread.message"] != 6 || kinds["webhook link.opened"] != 1 {
-		t.Errorf("%d things were looked through, of the log %d lines; over MQTT %d with a key and %d with a till's; webhooks: %d questions, %d days of the app", len(b.got), kinds["log"],
-			kinds["mqtt key-desk"], kinds["mqtt till-desk"], kinds["webhook thread.message"], kinds["webhook link.opened"])
+	if kinds := b.kinds(); len(b.got) < 700 || kinds["log"] == 0 || kinds["mqtt key-desk"] < 10 || kinds["mqtt till-desk"] > 3 || kinds["webhook thread.message"] != 6 || kinds["webhook link.opened"] != 1 || kinds["picture"] != 6 {
+		t.Errorf("%d things were looked through, of the log %d lines; over MQTT %d with a key and %d with a till's; webhooks: %d questions, %d days of the app; %d downloads", len(b.got), kinds["log"],
+			kinds["mqtt key-desk"], kinds["mqtt till-desk"], kinds["webhook thread.message"], kinds["webhook link.opened"], kinds["picture"])
 	}
 	channel, err := s.store.Find(store.ChannelKey("cafe"))
 	if err != nil {

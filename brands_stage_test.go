@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"image"
 	"image/png"
 	"log/slog"
@@ -189,13 +191,18 @@ var metric = regexp.MustCompile(`(?m)^([^#].*) \S+$`)
 // label is one label of a metric.
 var label = regexp.MustCompile(`[{,]([a-zA-Z_]+)="([^"]*)"`)
 
-// photo uploads a picture of a follower's and returns its identifier.
+// photo uploads a picture of a follower's, which says by itself whose it is, and returns its identifier.
 func (b *brandStage) photo(who string) string {
 	b.t.Helper()
 	var picture bytes.Buffer
 	if err := png.Encode(&picture, image.NewGray(image.Rect(0, 0, 8, 8))); err != nil {
 		b.t.Fatal(err)
 	}
+	const begin = 33 // signature and header; a text (PNG, section 11.3.3) may stand anywhere behind them
+	text := binary.BigEndian.AppendUint32(nil, uint32(len("Author\x00"+who)))
+	text = append(text, "tEXtAuthor\x00"+who...)
+	text = binary.BigEndian.AppendUint32(text, crc32.ChecksumIEEE(text[4:]))
+	picture = *bytes.NewBuffer(slices.Insert(picture.Bytes(), begin, text...))
 	slot := b.does(who, "file.slot", fmt.Sprintf(`{"type":"image/png","size":%d}`, picture.Len()))
 	r, err := http.NewRequestWithContext(b.t.Context(), http.MethodPut, slot["upload"].(string), &picture)
 	if err != nil {
@@ -210,6 +217,29 @@ func (b *brandStage) photo(who string) string {
 		b.t.Fatalf("upload: %s", resp.Status)
 	}
 	return slot["file"].(string)
+}
+
+// looks has somebody of the brand ask for a link to a picture, and look at all that comes with it and its thumbnail.
+func (b *brandStage) looks(who, asks string) {
+	b.t.Helper()
+	link := b.does(who, "file.link", asks)
+	b.add("file", fmt.Append(nil, link))
+	for _, address := range []string{"url", "thumb"} {
+		r, err := http.NewRequestWithContext(b.t.Context(), http.MethodGet, link[address].(string), nil)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		dump, err := httputil.DumpResponse(resp, true)
+		_ = resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK {
+			b.t.Fatalf("%s: %s %v", address, resp.Status, err)
+		}
+		b.add("picture", dump)
+	}
 }
 
 // link has a user send a link of the brand's app to these, who open it.

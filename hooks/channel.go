@@ -20,6 +20,7 @@ var (
 	errBlocksBrand error = &store.Error{Code: store.CodeForbidden, Reason: store.ReasonYouBlocked, Text: "you have blocked this channel: unblock it first"}
 	errAnswerLate  error = &store.Error{Code: store.CodeLocked, Text: "a channel may answer for 7 days after the last message it got"}
 	errAnswersSelf error = store.Bad("this thread is your own: write to the channel as its follower")
+	errReadsSelf   error = store.Bad("this thread is your own: read it as the channel's follower")
 )
 
 // errNotPublisher is what is told about every channel, and about none, to who does not publish there.
@@ -153,6 +154,46 @@ func (a *Access) answer(me store.AccountID, t Topic) (Grant, error) {
 		g.Outcome = policy.Shadow
 	}
 	return g, nil
+}
+
+// ThreadExtra is what stands beside the text of a message that a follower and a channel have written to each other, its
+// attachments, as the devices of the user get it; nothing where there is no such message for it. Without a pseudonym the
+// thread is the user's own, as the channel's follower. With one it is that of the follower whom the channel knows by it, and
+// the user publishes there now. Whose thread it is, and who of the channel has written, is not told.
+func (a *Access) ThreadExtra(me store.AccountID, channel, pseudonym string, seq store.Seq) ([]byte, error) {
+	log, err := a.thread(me, channel, pseudonym)
+	if err != nil || log.ID == 0 || seq == 0 {
+		return nil, err
+	}
+	page, err := a.store.Read(store.Query{Log: log.ID, Viewer: me, After: seq - 1, Upto: seq, Max: 1})
+	if store.CodeOf(err) == store.CodeTrimmed || err == nil && len(page.Records) == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("hooks: thread: %w", err)
+	}
+	return page.Records[0].Extra, nil
+}
+
+// thread is the log of a thread that the user may read, an empty one if it has asked nothing there: see ThreadExtra.
+func (a *Access) thread(me store.AccountID, channel, pseudonym string) (store.LogInfo, error) {
+	if pseudonym == "" {
+		return a.find(store.ThreadKey(me, channel))
+	}
+	g, _, err := a.publisher(me, channel)
+	if err != nil {
+		return store.LogInfo{}, err
+	}
+	who, err := a.graph.Thread(g.Channel.ID, pseudonym)
+	switch {
+	case err != nil:
+		return store.LogInfo{}, fmt.Errorf("hooks: thread: %w", err)
+	case who == 0:
+		return store.LogInfo{}, errNoThread
+	case who == me:
+		return store.LogInfo{}, errReadsSelf
+	}
+	return a.find(store.ThreadKey(who, channel))
 }
 
 // Publishes reports whether a user is among those who publish in a channel.

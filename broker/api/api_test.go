@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/hwangso/hwangso/broker"
+	"github.com/hwangso/hwangso/broker/files"
 	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/hooks/limit"
 	"github.com/hwangso/hwangso/store"
@@ -36,8 +37,9 @@ type world struct {
 	limits *limit.Limiter
 	tokens map[string]string // account tokens by user
 	ticks  atomic.Int64
-	clock  func() time.Time // of the broker; nil: time.Now
-	full   bool             // the disk, as a store finds it when it opens
+	clock  func() time.Time               // of the broker; nil: time.Now
+	media  func(store.Store) *files.Files // nil: there are no files
+	full   bool                           // the disk, as a store finds it when it opens
 }
 
 func (w *world) space(string) (free, total uint64, err error) {
@@ -78,7 +80,11 @@ func (w *world) start(change ...func(*Config)) {
 	w.store, err = bolt.Open(bolt.Config{Dir: w.dir, SegmentBytes: 1 << 20, Now: w.now, FreeSpace: w.space})
 	must(err)
 	reg := prometheus.NewRegistry()
-	w.broker, err = broker.New(broker.Config{Store: w.store, Limits: w.limits, Now: w.clock, Registerer: reg})
+	serves := broker.Config{Store: w.store, Limits: w.limits, Now: w.clock, Registerer: reg}
+	if w.media != nil {
+		serves.Files = w.media(w.store)
+	}
+	w.broker, err = broker.New(serves)
 	must(err)
 	auth, err := hooks.NewAuthenticator(hooks.Config{Directory: w.store})
 	must(err)

@@ -10,49 +10,73 @@ import (
 	"testing"
 
 	"github.com/hwangso/hwangso/broker/files"
+	"github.com/hwangso/hwangso/store"
 )
 
-// The picture of a profile is seen by those who see the profile, and by nobody else.
-func TestProfilePicture(t *testing.T) {
+// newMediaWorld is newWorld with files.
+func newMediaWorld(t *testing.T) *world {
+	t.Helper()
 	mux := http.NewServeMux()
 	web := httptest.NewServer(mux)
-	defer web.Close()
+	t.Cleanup(web.Close)
 	var kept *files.Files
-	w := newWorld(t, func(c *Config) {
+	w := &world{t: t, dir: t.TempDir(), tokens: make(map[string]string)}
+	w.media = func(s store.Store) *files.Files {
 		disk, err := files.NewDisk(filepath.Join(t.TempDir(), "files"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if kept, err = files.New(files.Config{Store: c.Broker.Store(), Blobs: disk, URL: web.URL, Temp: t.TempDir()}); err != nil {
+		if kept, err = files.New(files.Config{Store: s, Blobs: disk, URL: web.URL, Temp: t.TempDir()}); err != nil {
 			t.Fatal(err)
 		}
 		mux.Handle("/files/", kept.Handler())
-		c.Files = kept
-	})
-	defer func() {
+		return kept
+	}
+	w.start(func(c *Config) { c.Files = kept })
+	t.Cleanup(w.stop)
+	t.Cleanup(func() {
 		if err := kept.Close(); err != nil {
 			t.Error(err)
 		}
-	}()
-	w.users("alice", "bob", "carol")
-	w.friends("alice", "bob")
-	var picture bytes.Buffer
-	if err := jpeg.Encode(&picture, image.NewGray(image.Rect(0, 0, 40, 30)), nil); err != nil {
+	})
+	return w
+}
+
+// upload puts a file of a user's, and returns its identifier.
+func (w *world) upload(user, kind string, body []byte) string {
+	w.t.Helper()
+	return w.uploadTo(w.as(user, 200, "file.slot", obj{"type": kind, "size": len(body)}), body)
+}
+
+func (w *world) uploadTo(slot obj, body []byte) string {
+	w.t.Helper()
+	r, err := http.NewRequest(http.MethodPut, slot["upload"].(string), bytes.NewReader(body))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if up := roundTrip(w.t, r); up.status != 201 {
+		w.t.Fatalf("upload: %d %s", up.status, up.raw)
+	}
+	return slot["file"].(string)
+}
+
+// jpegOf is a small picture, another one for every width.
+func jpegOf(t *testing.T, width int) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, image.NewGray(image.Rect(0, 0, width, 30)), nil); err != nil {
 		t.Fatal(err)
 	}
-	upload := func(user, kind string, body []byte) string {
-		t.Helper()
-		slot := w.as(user, 200, "file.slot", obj{"type": kind, "size": len(body)})
-		r, err := http.NewRequest(http.MethodPut, slot["upload"].(string), bytes.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if up := roundTrip(t, r); up.status != 201 {
-			t.Fatalf("upload: %d %s", up.status, up.raw)
-		}
-		return slot["file"].(string)
-	}
-	first, second := upload("bob", "image/jpeg", picture.Bytes()), upload("bob", "image/jpeg", picture.Bytes())
+	return b.Bytes()
+}
+
+// The picture of a profile is seen by those who see the profile, and by nobody else.
+func TestProfilePicture(t *testing.T) {
+	w := newMediaWorld(t)
+	w.users("alice", "bob", "carol")
+	w.friends("alice", "bob")
+	picture := jpegOf(t, 40)
+	first, second := w.upload("bob", "image/jpeg", picture), w.upload("bob", "image/jpeg", picture)
 	w.as("alice", 404, "file.link", obj{"profile": "bob"})
 	w.as("bob", 200, "profile.set", obj{"picture": first, "status": "busy"})
 	want(t, "picture", w.as("alice", 200, "profile.get", obj{"user": "bob"})["picture"], first)
@@ -78,7 +102,7 @@ func TestProfilePicture(t *testing.T) {
 	want(t, "kept", w.as("bob", 200, "profile.get", nil)["picture"], second)
 	w.as("bob", 404, "profile.set", obj{"picture": "nothing"})
 	w.as("alice", 404, "profile.set", obj{"picture": second})
-	want(t, "no picture", w.as("bob", 400, "profile.set", obj{"picture": upload("bob", "text/plain", []byte("hi"))})["text"], "the file is no picture")
+	want(t, "no picture", w.as("bob", 400, "profile.set", obj{"picture": w.upload("bob", "text/plain", []byte("hi"))})["text"], "the file is no picture")
 	want(t, "alone", w.as("bob", 400, "file.link", obj{"profile": "bob", "file": second})["text"], "profile stands alone")
 	w.as("bob", 200, "block.set", obj{"user": "alice", "level": "profile"})
 	w.as("alice", 404, "file.link", obj{"profile": "bob"})
