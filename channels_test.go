@@ -143,7 +143,7 @@ func TestNumbersNameNobody(t *testing.T) {
 		return false
 	}
 	publishers := map[string]bool{"Find": true, "Get": true, "List": true, "Mine": true, "Search": true, "Create": true, "Set": true, "Pause": true,
-		"Approve": true, "Suspend": true, "Offers": true, "Ask": true}
+		"Approve": true, "Suspend": true, "Offers": true, "Ask": true, "Alike": true}
 	for _, typ := range []reflect.Type{reflect.TypeFor[*tally.Tally](), reflect.TypeFor[*channel.Service]()} {
 		for i := range typ.NumMethod() {
 			m := typ.Method(i)
