@@ -13,9 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
-
 	"github.com/hwangso/hwangso/broker/view"
 	"github.com/hwangso/hwangso/hooks"
 	"github.com/hwangso/hwangso/hooks/limit"
@@ -50,12 +47,8 @@ type authenticate func(*http.Request) (hooks.Identity, error)
 
 func (a *API) handler(title string, table []operation, by map[string]*operation, who authenticate, metrics bool) http.Handler {
 	mux := http.NewServeMux()
-	docs := huma.NewAPI(humaConfig(title, a.cfg.Version), humago.NewAdapter(mux, ""))
 	for i := range table {
-		o := describe(docs.OpenAPI(), &table[i])
-		docs.OpenAPI().AddOperation(o)
-		docs.Adapter().Handle(o, func(ctx huma.Context) {
-			r, w := humago.Unwrap(ctx)
+		mux.HandleFunc("POST /v1/"+table[i].name, func(w http.ResponseWriter, r *http.Request) {
 			a.serveHTTP(w, r, table[i].name, by, who)
 		})
 	}
@@ -72,7 +65,7 @@ func (a *API) handler(title string, table []operation, by map[string]*operation,
 		}
 		a.serveHTTP(w, r, name, by, who)
 	})
-	serveDocument(mux, docs.OpenAPI())
+	serveDocument(mux, title, a.cfg.Version, table)
 	a.serveHealth(mux, metrics)
 	// A browser sends basic credentials by itself, also for a page of somebody else.
 	guard := http.NewCrossOriginProtection()

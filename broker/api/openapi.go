@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/hwangso/hwangso/store"
 )
@@ -110,17 +111,18 @@ func family(name string) string {
 	return word
 }
 
-// serveDocument serves the OpenAPI documents, each rendered when it is asked for the first time: that takes longer than
-// whatever else a start does, and most commands serve them to nobody.
-func serveDocument(mux *http.ServeMux, doc *huma.OpenAPI) {
+// serveDocument serves the OpenAPI documents of a table of operations. Each is made when it is asked for the first time,
+// and kept as it was rendered: what it is made of takes longer than whatever else a start does and some megabytes, and
+// most servers and commands show it to nobody.
+func serveDocument(mux *http.ServeMux, title, version string, table []operation) {
 	for path, d := range map[string]struct {
 		kind   string
-		render func() ([]byte, error)
+		render func(*huma.OpenAPI) ([]byte, error)
 	}{
-		"/openapi.json": {"application/openapi+json", func() ([]byte, error) { return json.Marshal(doc) }},
-		"/openapi.yaml": {"application/openapi+yaml", doc.YAML},
+		"/openapi.json": {"application/openapi+json", func(doc *huma.OpenAPI) ([]byte, error) { return json.Marshal(doc) }},
+		"/openapi.yaml": {"application/openapi+yaml", (*huma.OpenAPI).YAML},
 	} {
-		rendered := sync.OnceValues(d.render)
+		rendered := sync.OnceValues(func() ([]byte, error) { return d.render(document(title, version, table)) })
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
 			body, err := rendered()
 			if err != nil { // the table is constant: a test holds that it renders
@@ -131,4 +133,13 @@ func serveDocument(mux *http.ServeMux, doc *huma.OpenAPI) {
 			w.Write(body)
 		})
 	}
+}
+
+// document describes a table of operations. Package huma serves nothing of it: the mux that it asks for is thrown away.
+func document(title, version string, table []operation) *huma.OpenAPI {
+	doc := huma.NewAPI(humaConfig(title, version), humago.NewAdapter(http.NewServeMux(), "")).OpenAPI()
+	for i := range table {
+		doc.AddOperation(describe(doc, &table[i]))
+	}
+	return doc
 }
