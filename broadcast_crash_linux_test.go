@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math/rand/v2"
 	"net/http"
@@ -132,7 +130,7 @@ func TestBroadcastCrash(t *testing.T) {
 	if after := c.list(); !maps.Equal(after, before) || len(after) != len(c.asked) {
 		t.Errorf("%d were asked for: %v, then %v", len(c.asked), before, after)
 	}
-	if status, text, err := r.ask(brand, "broadcast.create", object{"channel": "cafe", "key": "late", "post": object{"text": "another"}}); status != http.StatusConflict {
+	if status, text, err := r.ask(t.Context(), brand, "broadcast.create", object{"channel": "cafe", "key": "late", "post": object{"text": "another"}}); status != http.StatusConflict {
 		t.Errorf("another one with the same key: %d %s %v", status, text, err)
 	}
 
@@ -226,53 +224,6 @@ func (r *rung) rings(p rungPhone, posts int) (late uint64) {
 	return late
 }
 
-// object is JSON as it is written down.
-type object map[string]any
-
-// ask asks for an operation once.
-func (r *rung) ask(user, op string, in object) (status int, answer []byte, err error) {
-	body, err := json.Marshal(in)
-	if err != nil {
-		return 0, nil, err
-	}
-	q, err := http.NewRequestWithContext(r.t.Context(), http.MethodPost, "http://"+r.http+"/v1/"+op, bytes.NewReader(body))
-	if err != nil {
-		return 0, nil, err
-	}
-	q.SetBasicAuth(user, "pw")
-	a, err := http.DefaultClient.Do(q)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer a.Body.Close()
-	answer, err = io.ReadAll(a.Body)
-	return a.StatusCode, answer, err
-}
-
-// must asks a server that runs for an operation that succeeds, as fast as may be asked.
-func (r *rung) must(user, op string, in object, out any) {
-	r.t.Helper()
-	for {
-		status, answer, err := r.ask(user, op, in)
-		if err == nil && status == http.StatusTooManyRequests {
-			var wait struct {
-				Retry int64 `json:"retry_ms"`
-			}
-			if json.Unmarshal(answer, &wait) == nil {
-				time.Sleep(time.Duration(wait.Retry) * time.Millisecond)
-				continue
-			}
-		}
-		if err == nil && out != nil {
-			err = json.Unmarshal(answer, out)
-		}
-		if status != http.StatusOK || err != nil {
-			r.t.Fatalf("%s %v: %d %s %v", op, in, status, answer, err)
-		}
-		return
-	}
-}
-
 // casts are the broadcasts of a channel that were asked for.
 type casts struct {
 	r     *rung
@@ -290,7 +241,7 @@ func (c *casts) create(key string, in object) error {
 	c.asked[key] = in
 	c.mu.Unlock()
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) { // there is no server now
-		status, answer, err := c.r.ask(c.brand, "broadcast.create", in)
+		status, answer, err := c.r.ask(c.r.t.Context(), c.brand, "broadcast.create", in)
 		switch {
 		case err == nil && status == http.StatusOK:
 			return nil
@@ -345,29 +296,26 @@ func (c *casts) reach(states map[string]string) {
 func (c *casts) recorded(places map[string]place, states map[string]string) {
 	t := c.r.t
 	t.Helper()
-	s, err := bolt.Open(bolt.Config{Dir: c.r.dir, MinFree: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close() // it has written nothing
 	found := make(map[string][]place)
-	for ads, key := range map[bool]store.Key{false: store.ChannelKey("cafe"), true: store.AdsKey("cafe")} {
-		info, err := s.Find(key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		page, err := s.Read(store.Query{Log: info.ID, Max: 1000})
-		if err != nil || page.Next != page.Head {
-			t.Fatalf("%d of %d read: %v", page.Next, page.Head, err)
-		}
-		for _, r := range page.Records {
-			for key := range states {
-				if r.CID == graph.PostCID(key) {
-					found[key] = append(found[key], place{ads, uint64(r.Seq)})
+	c.r.inStore(func(s *bolt.Store, _ *graph.Graph) {
+		for ads, key := range map[bool]store.Key{false: store.ChannelKey("cafe"), true: store.AdsKey("cafe")} {
+			info, err := s.Find(key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			page, err := s.Read(store.Query{Log: info.ID, Max: 1000})
+			if err != nil || page.Next != page.Head {
+				t.Fatalf("%d of %d read: %v", page.Next, page.Head, err)
+			}
+			for _, r := range page.Records {
+				for key := range states {
+					if r.CID == graph.PostCID(key) {
+						found[key] = append(found[key], place{ads, uint64(r.Seq)})
+					}
 				}
 			}
 		}
-	}
+	})
 	for key, state := range states {
 		switch at := found[key]; {
 		case state == "done" && (len(at) != 1 || at[0] != places[key]):
@@ -382,31 +330,28 @@ func (c *casts) recorded(places map[string]place, states map[string]string) {
 func (c *casts) begun() (n int) {
 	t := c.r.t
 	t.Helper()
-	s, err := bolt.Open(bolt.Config{Dir: c.r.dir, MinFree: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close() // it has written nothing
-	info, err := s.Find(store.ChannelKey("cafe"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	rows, err := s.Rows("channel.broadcast", store.OwnerOfLog(info.ID), "", "", 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, row := range rows {
-		var b struct {
-			State string
-			Seq   uint64
-		}
-		if err := json.Unmarshal(row.Value, &b); err != nil {
+	c.r.inStore(func(s *bolt.Store, _ *graph.Graph) {
+		info, err := s.Find(store.ChannelKey("cafe"))
+		if err != nil {
 			t.Fatal(err)
 		}
-		if b.State == "running" && b.Seq == 0 {
-			n++
+		rows, err := s.Rows("channel.broadcast", store.OwnerOfLog(info.ID), "", "", 0)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
+		for _, row := range rows {
+			var b struct {
+				State string
+				Seq   uint64
+			}
+			if err := json.Unmarshal(row.Value, &b); err != nil {
+				t.Fatal(err)
+			}
+			if b.State == "running" && b.Seq == 0 {
+				n++
+			}
+		}
+	})
 	return n
 }
 

@@ -131,19 +131,6 @@ func (r *rung) published(users int) {
 	})
 }
 
-// inStore calls fn with the store of a server that does not run.
-func (r *rung) inStore(fn func(*bolt.Store, *graph.Graph)) {
-	r.t.Helper()
-	s, err := bolt.Open(bolt.Config{Dir: r.dir, MinFree: -1})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	fn(s, graph.New(s, nil))
-	if err := s.Close(); err != nil {
-		r.t.Fatal(err)
-	}
-}
-
 // follows has so many users, of every so many the first, follow a channel whose posts ring for them.
 func follows(t *testing.T, g *graph.Graph, channel store.LogID, users, every int) {
 	t.Helper()

@@ -72,7 +72,7 @@ func TestWebhookCrash(t *testing.T) {
 				return
 			}
 			for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-				if status, _, err := r.ask(brand, "broadcast.cancel", object{"channel": "cafe", "key": key}); err == nil && status == http.StatusOK {
+				if status, _, err := r.ask(t.Context(), brand, "broadcast.cancel", object{"channel": "cafe", "key": key}); err == nil && status == http.StatusOK {
 					return
 				}
 			}
