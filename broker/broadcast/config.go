@@ -87,8 +87,8 @@ type Config struct {
 	Plans  Plans  // nil: every plan allows everything
 	Files  Files  // nil: posts show no files
 
-	// Tell is told that a broadcast has ended (Report nil), and that its report is there, before either is stored: after a
-	// crash it is told again. Its error holds the broadcast where it is. nil: nobody wants to know.
+	// Tell is told that a broadcast has ended (Report nil), and that its report is there, once either is stored: what it was
+	// told stays so, and a crash has it told again, the same. What it refuses it is told later. nil: nobody wants to know.
 	Tell func(ctx context.Context, channel store.LogID, b *Broadcast) error
 
 	Open int // without Plans: broadcasts of one channel that have not ended; 0: DefaultOpen

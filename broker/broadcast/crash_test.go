@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ import (
 
 // TestDeathInEachStep lets the store die at each of its changes in turn, before and after the change is made, while a
 // broadcast is created, paused, resumed, goes out, is done and counted. Whoever begins anew and asks for the same again
-// has it whole, with one record.
+// has it whole, with one record. Its end and its report are told, and if one is told again it is the same.
 func TestDeathInEachStep(t *testing.T) {
 	w := newWorld(t)
 	n := 0
@@ -74,6 +75,11 @@ func TestDeathInEachStep(t *testing.T) {
 			if d := w.dues(); d != 0 {
 				t.Fatalf("dead at change %d (made: %v): %d rows are due", after, made, d)
 			}
+			want := []string{fmt.Sprint(key, " done ", c.Ended, " false"), fmt.Sprint(key, " done ", c.Ended, " true")}
+			if news := slices.Compact(w.news); !slices.Equal(news, want) {
+				t.Fatalf("dead at change %d (made: %v): told %q, not %q", after, made, news, want)
+			}
+			w.news = nil
 			if !died {
 				if after < 10 {
 					t.Fatalf("a whole life has only %d changes", after)

@@ -191,14 +191,10 @@ func (b *Broadcasts) read(channel store.LogID, key string) (*Broadcast, uint64, 
 // broadcast says so, and the one that had it goes afterwards: a crash in between leaves one too many, never too few. Whoever
 // calls it has the broadcast's turn.
 func (b *Broadcasts) write(ctx context.Context, channel store.LogID, c *Broadcast, version uint64) error {
-	if n := c.news(); n > c.Told && b.cfg.Tell != nil {
-		if err := b.cfg.Tell(ctx, channel, c); err != nil {
-			return fmt.Errorf("broadcast: told: %w", err)
-		}
-		c.Told = n
-	}
 	old := c.Wake
-	c.Wake = c.wake(b.cfg.Tally != nil)
+	if c.Wake = c.wake(b.cfg.Tally != nil); b.untold(c) {
+		c.Wake = immediately
+	}
 	value, err := json.Marshal(c)
 	if err != nil {
 		return fmt.Errorf("broadcast: write: %w", err)
@@ -259,7 +255,30 @@ func (b *Broadcasts) change(ctx context.Context, channel store.LogID, key string
 	if err != nil || !changed {
 		return c, err
 	}
-	return c, b.write(ctx, channel, c, version)
+	if err := b.write(ctx, channel, c, version); err != nil || !b.untold(c) || c.Settle { // what has to settle is written again
+		return c, err
+	}
+	told, err := b.inform(ctx, channel, c)
+	if err != nil {
+		b.fail(ctx, err, keyChannel, uint64(channel), keyBroadcast, key)
+		b.Look() // run tries it again
+		return c, nil
+	}
+	return told, nil
+}
+
+// untold reports whether there is news of a broadcast that Config.Tell does not know.
+func (b *Broadcasts) untold(c *Broadcast) bool { return b.cfg.Tell != nil && c.news() > c.Told }
+
+// inform tells the news of a broadcast as it is stored, and notes that. Whoever calls it has the broadcast's turn.
+func (b *Broadcasts) inform(ctx context.Context, channel store.LogID, c *Broadcast) (*Broadcast, error) {
+	if err := b.cfg.Tell(ctx, channel, c); err != nil {
+		return nil, fmt.Errorf("broadcast: told: %w", err)
+	}
+	return b.change(ctx, channel, c.Key, func(c *Broadcast) (bool, error) {
+		c.Told = c.news()
+		return true, nil
+	})
 }
 
 var errNone = &store.Error{Code: store.CodeNotFound, Text: "there is no such broadcast"}

@@ -110,6 +110,11 @@ func (b *Broadcasts) due(ctx context.Context, at int64, channel store.LogID, key
 		b.tell(channel, c)
 		b.letGo(ctx, channel, c)
 	}
+	if b.untold(c) {
+		if c, err = b.inform(ctx, channel, c); err != nil {
+			return true, err
+		}
+	}
 	if expired := c.Expiry != 0 && c.Expiry <= now.UnixMilli(); expired && !c.Over() {
 		_, err := b.endNow(ctx, channel, c, WhyExpired)
 		return err != nil, err

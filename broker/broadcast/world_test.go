@@ -40,6 +40,7 @@ type world struct {
 	held       map[string]bool
 	refuse     error // of Post
 	tells      chan progress
+	news       []string // what Config.Tell was told: key, state, when it ended and whether there is a report
 }
 
 func newWorld(t testing.TB) *world {
@@ -86,7 +87,7 @@ func (w *world) openStore() {
 }
 
 func (w *world) config() Config {
-	return Config{Store: w.failing, Graph: w.graph, Poster: poster{w}, Pushes: pushes{w}, Tally: tally{w}, Files: files{w}, Now: w.now}
+	return Config{Store: w.failing, Graph: w.graph, Poster: poster{w}, Pushes: pushes{w}, Tally: tally{w}, Files: files{w}, Tell: w.tell, Now: w.now}
 }
 
 // still makes the broadcasts anew, with nothing that moves: the test calls step.
@@ -95,6 +96,24 @@ func (w *world) still() {
 	var err error
 	w.b, err = still(w.config())
 	w.must(err)
+}
+
+// tell is Config.Tell. What it is told has to be in the store.
+func (w *world) tell(_ context.Context, channel store.LogID, c *Broadcast) error {
+	stored, _, err := w.b.read(channel, c.Key)
+	if err != nil {
+		return err
+	}
+	said, is := newsOf(c), newsOf(stored)
+	if said != is {
+		w.t.Errorf("told %s, and stored is %s", said, is)
+	}
+	w.set(func() { w.news = append(w.news, said) })
+	return nil
+}
+
+func newsOf(c *Broadcast) string {
+	return fmt.Sprint(c.Key, " ", c.State, " ", c.Ended, " ", c.Report != nil)
 }
 
 func (w *world) now() time.Time {
