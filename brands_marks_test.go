@@ -49,19 +49,36 @@ func lower(s string) string {
 	return string(b)
 }
 
-// in reports whether the mark is in a text in lower case.
+// in reports whether the mark is in a text in lower case. A decimal number that stands between letters of a hash in hex is
+// none: of five digits each, one signature in 17,000 has them somewhere.
 func (m mark) in(s string) bool {
-	for {
-		at := strings.Index(s, m.text)
-		if at < 0 || m.alone == nil {
+	decimal := strings.Trim(m.text, "0123456789") == ""
+	for from := 0; ; {
+		at := strings.Index(s[from:], m.text)
+		if at < 0 || m.alone == nil && !decimal {
 			return at >= 0
 		}
+		at += from
 		end := at + len(m.text)
-		if (at == 0 || !m.alone(s[at-1])) && (end == len(s) || !m.alone(s[end])) {
+		beside := m.alone != nil && (at > 0 && m.alone(s[at-1]) || end < len(s) && m.alone(s[end]))
+		if !beside && !(decimal && inHash(s, at, end)) {
 			return true
 		}
-		s = s[at+1:]
+		from = at + 1
 	}
+}
+
+// inHash reports whether a part of a text stands in 128 bits or more in hex, which are not decimal themselves.
+func inHash(s string, at, end int) bool {
+	hexadecimal := func(c byte) bool { return digit(c) || c >= 'a' && c <= 'f' }
+	from, upto := at, end
+	for from > 0 && hexadecimal(s[from-1]) {
+		from--
+	}
+	for upto < len(s) && hexadecimal(s[upto]) {
+		upto++
+	}
+	return upto-from >= 32 && strings.ContainsAny(s[from:at]+s[end:upto], "abcdef")
 }
 
 // marks are an identity in the encodings in which it could stand somewhere.
@@ -189,13 +206,14 @@ func TestMarksAreFound(t *testing.T) {
 		"number in base32":             {"number", base32.StdEncoding.EncodeToString(number)},
 		"number in CBOR":               {"number", "\xa1\x61f\x19\x28\x51"},
 		"number hashed to a pseudonym": {"number", "thread/cafe/" + pseudonym.EncodeToString(sum[:10]) + "/json"},
+		"number before a hash":         {"number", "10321 " + fmt.Sprintf("%x", sum)},
 		"device":                       {"device", asJSON(uint64(id.device))},
 		"device as it is listed":       {"device", "d=" + id.device.String()},
 		"device in a varint":           {"device", string(varint)},
 	}
 	for name, p := range planted {
 		var r reach
-		r.add("clean", []byte(`{"code":200,"followers":20,"channel":"cafe","seq":110321,"time":"2026-03-02T10:00:00Z","thread":"k3v7q2mzt5xw4b6y","id":"2851aa0028510011"}`))
+		r.add("clean", []byte(`{"code":200,"followers":20,"channel":"cafe","seq":110321,"time":"2026-03-02T10:00:00Z","thread":"k3v7q2mzt5xw4b6y","id":"2851aa0028510011","v1":"76ed7e5b8e643a66a38dbf6e0c78b38e7078fb9d2691fe10321a514303361d4a"}`))
 		if found := r.given(id); len(found) > 0 {
 			t.Fatalf("found where there is nothing: %q", found)
 		}
