@@ -119,10 +119,10 @@ type Tables interface {
 	// AllRows lists the rows of every owner, by owner (shorter ones first, then by byte) and key, after the given one, at
 	// most max (0: 1,000).
 	AllRows(t Table, after Owner, afterKey string, max int) ([]Row, error)
-	// RowsOf looks up the rows of accounts with one key, and calls fn with those that there are, in the order of accounts. It
-	// is for who goes through a large part of all accounts: nothing of it stays in a cache, nor takes the place of what is
-	// there. fn's error ends it and is returned. The row may be kept, and has no Memo.
-	RowsOf(t Table, accounts []AccountID, key string, fn func(AccountID, Row) error) error
+	// RowsOf looks up the rows of accounts with one key, and calls fn with the values of those that there are, in the order of
+	// accounts. It is for who goes through a large part of all accounts: nothing of it stays in a cache, nor takes the place
+	// of what is there, and a row costs no allocation. value is fn's until it returns. Its error ends it and is returned.
+	RowsOf(t Table, accounts []AccountID, key string, fn func(a AccountID, value []byte) error) error
 	// Update applies one change: all of it, durably, or nothing. CodeConflict: a condition did not hold. CodeNotFound: an
 	// edge to or from nobody. CodeTooLarge: a key or value over the limits.
 	Update(ctx context.Context, u Update) error

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	bbolt "go.etcd.io/bbolt"
@@ -81,13 +82,23 @@ func decodeTableRow(k, row []byte) (store.Row, error) {
 
 // decodeRowOf is decodeTableRow where the owner and the key are known.
 func decodeRowOf(o store.Owner, key string, row []byte) (store.Row, error) {
+	out, err := peekRow(row)
+	if err != nil {
+		return store.Row{}, err
+	}
+	out.Owner, out.Key, out.Value = o, key, bytes.Clone(out.Value)
+	return out, nil
+}
+
+// peekRow decodes a row without its owner and key. Its value is part of what is given.
+func peekRow(row []byte) (store.Row, error) {
 	r := rowReader{b: row}
 	r.version(tableRowVersion)
-	out := store.Row{Owner: o, Key: key, Version: r.uvarint(), Expires: r.varint()}
+	out := store.Row{Version: r.uvarint(), Expires: r.varint()}
 	if r.err != nil {
 		return store.Row{}, corrupt("a row", r.err)
 	}
-	out.Value = bytes.Clone(r.b)
+	out.Value = r.b
 	return out, nil
 }
 
@@ -200,32 +211,48 @@ func (d *directory) listRows(within, from []byte, max int) (out []store.Row, err
 	return out, nil
 }
 
+// pageOf are the values of rows that RowsOf has found in one transaction, one behind the other.
+type pageOf struct {
+	accounts []store.AccountID
+	ends     []int // in values
+	values   []byte
+}
+
+// pagesOf are kept, because whoever asks for one page asks for a hundred more.
+var pagesOf = sync.Pool{New: func() any { return new(pageOf) }}
+
 // RowsOf implements store.Tables.
-func (d *directory) RowsOf(t store.Table, accounts []store.AccountID, key string, fn func(store.AccountID, store.Row) error) error {
+func (d *directory) RowsOf(t store.Table, accounts []store.AccountID, key string, fn func(a store.AccountID, value []byte) error) error {
 	k, err := rowKey(t, store.OwnerOf(0), key)
 	if err != nil {
 		return err
 	}
 	at := len(tablePrefix(t)) + 1
 	now := d.now().UnixMilli()
-	found := make([]store.Row, 0, min(len(accounts), pageRows))
+	p := pagesOf.Get().(*pageOf)
+	defer func() {
+		if cap(p.values) <= 2*pageBytes {
+			pagesOf.Put(p)
+		}
+	}()
 	for len(accounts) > 0 {
-		n := min(len(accounts), pageRows)
-		found = found[:0]
+		p.accounts, p.ends, p.values = p.accounts[:0], p.ends[:0], p.values[:0]
+		n := 0
 		err := d.file.view(func(tx *bbolt.Tx) error {
 			c := tx.Bucket(dirRows).Cursor() // one for all: Bucket.Get makes a new one each time
-			for _, a := range accounts[:n] {
-				binary.BigEndian.PutUint64(k[at:], uint64(a))
+			for ; n < min(len(accounts), pageRows) && len(p.values) < pageBytes; n++ {
+				binary.BigEndian.PutUint64(k[at:], uint64(accounts[n]))
 				is, row := c.Seek(k)
 				if !bytes.Equal(is, k) {
 					continue
 				}
-				r, err := decodeRowOf(store.OwnerOf(a), key, row)
+				r, err := peekRow(row)
 				if err != nil {
 					return err
 				}
 				if r.Expires == 0 || r.Expires > now {
-					found = append(found, r)
+					p.values = append(p.values, r.Value...)
+					p.accounts, p.ends = append(p.accounts, accounts[n]), append(p.ends, len(p.values))
 				}
 			}
 			return nil
@@ -233,10 +260,12 @@ func (d *directory) RowsOf(t store.Table, accounts []store.AccountID, key string
 		if err != nil {
 			return err
 		}
-		for _, r := range found {
-			if err := fn(store.AccountID(r.Owner.Number()), r); err != nil {
+		from := 0
+		for i, upto := range p.ends {
+			if err := fn(p.accounts[i], p.values[from:upto:upto]); err != nil {
 				return err
 			}
+			from = upto
 		}
 		accounts = accounts[n:]
 	}

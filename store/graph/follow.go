@@ -75,13 +75,13 @@ func (g *Graph) PostsRing(a store.AccountID, channel store.LogID) (bool, error) 
 func (g *Graph) PostsRingFor(accounts []store.AccountID, channel store.LogID) ([]store.AccountID, error) {
 	rings := make(map[store.AccountID]bool)
 	unsaid := make([]store.AccountID, 0, len(accounts)) // who leave it to their settings
-	err := g.store.RowsOf(TableFollow, accounts, store.KeyOf(channel), func(a store.AccountID, r store.Row) error {
-		if !bytes.Contains(r.Value, []byte(`"push"`)) && !bytes.Contains(r.Value, []byte(`"blocked"`)) { // as most do
+	err := g.store.RowsOf(TableFollow, accounts, store.KeyOf(channel), func(a store.AccountID, value []byte) error {
+		if !bytes.Contains(value, []byte(`"push"`)) && !bytes.Contains(value, []byte(`"blocked"`)) { // as most do
 			unsaid = append(unsaid, a)
 			return nil
 		}
 		var f Follow
-		switch err := json.Unmarshal(r.Value, &f); {
+		switch err := json.Unmarshal(value, &f); {
 		case err != nil || !f.Follows() || f.Blocked != 0:
 		case f.Push == PostPushRing:
 			rings[a] = true
@@ -93,9 +93,9 @@ func (g *Graph) PostsRingFor(accounts []store.AccountID, channel store.LogID) ([
 	if err != nil {
 		return nil, err
 	}
-	err = g.store.RowsOf(tableSettings, unsaid, "", func(a store.AccountID, r store.Row) error {
+	err = g.store.RowsOf(tableSettings, unsaid, "", func(a store.AccountID, value []byte) error {
 		var s Settings
-		if json.Unmarshal(r.Value, &s) == nil && s.ChannelPushes {
+		if json.Unmarshal(value, &s) == nil && s.ChannelPushes {
 			rings[a] = true
 		}
 		return nil

@@ -92,9 +92,9 @@ func (g *Graph) Registrations(a store.AccountID) ([]Registration, error) {
 // which must ascend. It is for who goes through all followers of a channel: what it reads takes nobody's place in a cache. A
 // row that cannot be understood is passed over, so that it stands for nobody else.
 func (g *Graph) RegistrationsOf(accounts []store.AccountID, fn func(a store.AccountID, list []Registration) error) error {
-	return g.store.RowsOf(tablePush, accounts, "", func(a store.AccountID, r store.Row) error {
+	return g.store.RowsOf(tablePush, accounts, "", func(a store.AccountID, value []byte) error {
 		var row pushRow
-		if json.Unmarshal(r.Value, &row) != nil || len(row.Devices) == 0 {
+		if json.Unmarshal(value, &row) != nil || len(row.Devices) == 0 {
 			return nil
 		}
 		return fn(a, row.Devices)
