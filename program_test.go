@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -319,19 +320,29 @@ func port(t testing.TB, addr string) string {
 	return addr[i+1:]
 }
 
-// freePort is an address that is free now, for a server that comes back to it.
+// freePort is an address that is free now, for a server that comes back to it. Its port is below those that systems give
+// out by themselves (from 32768 on Linux, and 49152 elsewhere), or some connection would have it while the server is away.
 func freePort(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		addr := fmt.Sprint("127.0.0.1:", 10_000+rand.N(22_768))
+		if _, given := portsGiven.LoadOrStore(addr, true); given {
+			continue
+		}
+		ln, err := net.Listen("tcp", addr)
+		if err != nil {
+			continue // somebody else's
+		}
+		if err := ln.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return addr
 	}
-	addr := ln.Addr().String()
-	if err := ln.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return addr
+	t.Fatal("no port is free")
+	return ""
 }
+
+var portsGiven sync.Map // addresses that freePort has returned
 
 // mosquitto is the beginning of a mosquitto command line for a user.
 func mosquitto(t testing.TB, what string, p *process, user, token string) string {
