@@ -90,9 +90,7 @@ func (b *Broker) Attach(ctx context.Context, c Connect, l Link) (s *Session, pre
 		s.id.expires = id.Expires.UnixMilli()
 		s.timer = time.AfterFunc(id.Expires.Sub(b.now()), func() { l.Close(ErrExpired) })
 	}
-	if s.id.key == nil { // a program is nobody's presence
-		b.presence.came(id.Account)
-	}
+	b.presence.came(s)
 	b.metrics.attached.Inc()
 	if e := b.cfg.Events.Attached; e != nil {
 		e(id, present)
@@ -384,9 +382,7 @@ func (s *Session) Detach(orderly bool) {
 	if s.will != nil && !orderly {
 		b.fire(s, *s.will)
 	}
-	if s.id.key == nil {
-		b.presence.left(s.id.Account, b.now()) // before it is gone, so that in between nobody takes the user for away
-	}
+	b.presence.left(s, b.now()) // before it is out of the registry: see presence
 	b.registry.remove(s)
 	s.delistAll()
 	b.registry.end(deviceKey{s.id.Account, s.id.Device}, s)

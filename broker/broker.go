@@ -150,7 +150,8 @@ func New(cfg Config) (*Broker, error) {
 		}
 		cfg.Access = hooks.NewAccess(cfg.Store, cfg.Rules)
 	}
-	b := &Broker{cfg: cfg, store: cfg.Store, access: cfg.Access, log: cfg.Logger, now: cfg.Now, limits: cfg.Limits, registry: newRegistry(), presence: newPresence(cfg.Grace)}
+	b := &Broker{cfg: cfg, store: cfg.Store, access: cfg.Access, log: cfg.Logger, now: cfg.Now, limits: cfg.Limits, registry: newRegistry()}
+	b.presence = newPresence(cfg.Grace, b.registry.of)
 	b.begun = b.now()
 	b.rewinds.kick = make(chan struct{}, 1)
 	b.herald.kick = make(chan struct{}, 1)

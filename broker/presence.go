@@ -14,12 +14,18 @@ import (
 // A user who shares its presence is online while a device of it is connected, and for a grace after that, so that a
 // reconnect does not flicker. One goroutine tells those friends of it who are connected, ask for it with a filter, and
 // share theirs; what waits for it is the set of users whose presence moved, each once, so a storm of connects costs each of
-// them one walk through its friends. What a session is told is the newest state when its pump writes it: see seen.
+// them one walk through its friends. What a session is told is the newest state when its pump writes it: see seen. So that
+// the last it is told is how it is, every change of what a pump may read is followed by a telling.
 
 // presence knows who counts as online. It costs nothing for a user who does not share.
+//
+// A user counts as online while one of its sessions is shown or it is in gone. A session is shown from came to left, and in
+// the registry all that time; both, and the end of a grace, happen under mu. So under mu nobody is seen away who reconnects
+// within the grace.
 type presence struct {
-	grace time.Duration
-	kick  chan struct{} // holds one
+	grace    time.Duration
+	sessions func(store.AccountID) []*Session // of a user, those in the registry
+	kick     chan struct{}                    // holds one
 
 	mu      sync.Mutex
 	due     []moved                       // moved, in order, each once
@@ -48,8 +54,8 @@ const maxLast = 1 << 16
 // DefaultGrace is how long a user counts as online after its last connection.
 const DefaultGrace = 10 * time.Second
 
-func newPresence(grace time.Duration) *presence {
-	return &presence{grace: grace, kick: make(chan struct{}, 1), queued: make(map[store.AccountID]struct{}),
+func newPresence(grace time.Duration, sessions func(store.AccountID) []*Session) *presence {
+	return &presence{grace: grace, sessions: sessions, kick: make(chan struct{}, 1), queued: make(map[store.AccountID]struct{}),
 		gone: make(map[store.AccountID]time.Time), told: make(map[store.AccountID]struct{}), last: make(map[store.AccountID]int64)}
 }
 
@@ -70,20 +76,48 @@ func (p *presence) move(a moved) {
 	p.wake()
 }
 
-// came notes that a device of the user has connected.
-func (p *presence) came(a store.AccountID) {
+// connected reports whether a session of the user is shown. The caller holds mu.
+func (p *presence) connected(a store.AccountID) bool {
+	return slices.ContainsFunc(p.sessions(a), func(s *Session) bool { return s.shown })
+}
+
+// online reports whether the user counts as online, and else when it was last seen, 0 if that is not known.
+func (p *presence) online(a store.AccountID) (online bool, last int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	_, lingers := p.gone[a]
+	return lingers || p.connected(a), p.last[a]
+}
+
+// came notes that a device of the user has connected. A program, which has a key, is nobody's presence.
+func (p *presence) came(s *Session) {
+	if s.id.key != nil {
+		return
+	}
+	a := s.id.Account
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, lingered := p.gone[a]
+	was := lingered || p.connected(a)
+	s.shown = true
 	delete(p.gone, a)
-	if _, told := p.told[a]; !told {
+	switch _, told := p.told[a]; {
+	case !told:
 		p.move(moved{id: a})
+	case !was: // its end was not told yet, but may have been read
+		p.move(moved{id: a, force: true})
 	}
 }
 
 // left notes that a device of the user is going, perhaps the last one. What was never told needs no end.
-func (p *presence) left(a store.AccountID, now time.Time) {
+func (p *presence) left(s *Session, now time.Time) {
+	if s.id.key != nil {
+		return
+	}
+	a := s.id.Account
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	s.shown = false
 	if _, told := p.told[a]; !told {
 		if _, queued := p.queued[a]; !queued && !p.busy { // while busy, it may be about to be told
 			return
@@ -114,7 +148,10 @@ func (p *presence) take(now time.Time) (due []moved, next time.Duration) {
 				break
 			}
 			delete(p.gone, l.id)
-			p.move(moved{id: l.id})
+			if !p.connected(l.id) {
+				_, told := p.told[l.id]
+				p.move(moved{id: l.id, force: !told}) // that it came was not told yet, but may have been read
+			}
 		}
 		n++
 	}
@@ -138,14 +175,6 @@ func (p *presence) tell(a store.AccountID, online bool) (changed bool) {
 		delete(p.told, a)
 	}
 	return was != online
-}
-
-// lingers reports whether the user counts as online without a connection, and when it was last seen, if that is known.
-func (p *presence) lingers(a store.AccountID) (online bool, last int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_, online = p.gone[a]
-	return online, p.last[a]
 }
 
 // tellPresence tells friends who comes and goes until ctx ends.
@@ -178,10 +207,7 @@ func (b *Broker) tellPresence(ctx context.Context) {
 
 // online reports whether a user counts as online, and else since when it is away, 0 if that is not known.
 func (b *Broker) online(a store.AccountID) (online bool, since int64, err error) {
-	if slices.ContainsFunc(b.registry.of(a), func(s *Session) bool { return s.id.key == nil }) {
-		return true, 0, nil
-	}
-	online, since = b.presence.lingers(a)
+	online, since = b.presence.online(a)
 	if online || since != 0 {
 		return online, since, nil
 	}

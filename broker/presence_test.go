@@ -2,7 +2,9 @@ package broker
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -94,18 +96,17 @@ func (c *client) sights(n int) (out []string) {
 func (c *client) settled() {
 	c.w.Helper()
 	c.w.b.presence.drained(c.w)
-	c.must("user/"+c.s.id.Name+"/text", "settled")
-	n := 0
+	isSettled := func(it Item) bool { return strings.Contains(string(it.Payload), "settled") }
 	c.mu.Lock()
+	n := 0
 	for _, it := range c.got {
-		if strings.Contains(string(it.Payload), "settled") {
+		if isSettled(it) {
 			n++
 		}
 	}
 	c.mu.Unlock()
-	if n == 0 {
-		c.wait(1, func(it Item) bool { return strings.Contains(string(it.Payload), "settled") })
-	}
+	c.must("user/"+c.s.id.Name+"/text", "settled")
+	c.wait(n+1, isSettled)
 }
 
 // away waits until a user who has left counts as away.
@@ -290,5 +291,65 @@ func TestPresenceOfMany(t *testing.T) {
 	}
 	if n > 3*many {
 		t.Errorf("%d deliveries", n)
+	}
+}
+
+// Whoever looks while a friend reconnects, at whatever moment, sees it online.
+func TestPresenceThroughAReconnect(t *testing.T) {
+	w := presenceWorld(t, time.Hour, "bob")
+	w.share("bob", true)
+	bob := w.connect("bob", "b")
+	w.b.presence.drained(w)
+	id := w.account("bob")
+	stop := make(chan struct{})
+	var looks sync.WaitGroup
+	for range 2 {
+		looks.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if online, _, err := w.b.online(id); err != nil || !online {
+					t.Errorf("online: %v, %v", online, err)
+					return
+				}
+			}
+		})
+	}
+	for range 300 {
+		bob.leave()
+		bob = w.connect("bob", "b")
+	}
+	close(stop)
+	looks.Wait()
+}
+
+// A grace that ends while the friend comes back, or before anybody was told that it came: what was told last is how it is.
+func TestPresenceAsItIsInTheEnd(t *testing.T) {
+	w := presenceWorld(t, 50*time.Microsecond, "alice", "bob")
+	w.share("alice", true)
+	w.share("bob", true)
+	alice := w.connect("alice", "a")
+	alice.subscribe("presence/+", "user/+/json")
+	alice.settled()
+	for round := range 300 {
+		bob := w.connect("bob", "b")
+		for range rand.N(5) {
+			bob.leave()
+			time.Sleep(rand.N(100 * time.Microsecond))
+			bob = w.connect("bob", "b")
+		}
+		want := "bob " + online
+		if round%2 == 1 {
+			bob.leave()
+			w.b.presence.away(w, "bob")
+			want = "bob " + away
+		}
+		alice.settled()
+		if got := alice.sights(0); got[len(got)-1] != want {
+			t.Fatalf("round %d: %s, want %s", round, got[len(got)-1], want)
+		}
 	}
 }

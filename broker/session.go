@@ -31,6 +31,7 @@ type Session struct {
 	active    atomic.Uint32 // when the client last sent something: see Broker.Active
 	will      *Publication
 	slot      *slot
+	shown     bool          // guarded by presence.mu: it makes its user online
 	crowds    []store.LogID // guarded by registry.mu: the crowded logs that list this session
 	follows   *follows      // guarded by mu: channels; nil: none
 	timer     *time.Timer   // ends the session when its credentials expire
