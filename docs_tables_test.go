@@ -311,7 +311,7 @@ func newWorld(t *testing.T) *world {
 			t.Fatal(err)
 		}
 	}
-	st, err := bolt.Open(bolt.Config{Dir: t.TempDir(), Registerer: &w.describe})
+	st, err := bolt.Open(bolt.Config{Dir: t.TempDir(), MinFree: -1, Registerer: &w.describe})
 	check(err)
 	t.Cleanup(func() { check(st.Close()) })
 	b, err := broker.New(broker.Config{Store: st, Registerer: &w.describe})

@@ -161,6 +161,23 @@ func TestOperator(t *testing.T) {
 	}
 }
 
+// TestNearlyFull: what a server goes by that is set up in the environment, commands on its data go by.
+func TestNearlyFull(t *testing.T) {
+	dir := dataDir(t)
+	addUser(t, dir, "alice")
+	t.Setenv("HWANGSO_MIN_FREE", "99.9999999") // no disk with this data on it has so much
+	for _, args := range [][]string{
+		{"room", "create", "club", "-owner", "alice", "-data", dir},
+		{"seed", "-users", "3", "-friends", "1", "-password", "pw", "-rooms", "1", "-room-size", "2", "-data", dataDir(t)},
+	} {
+		if _, _, err := try(t, args...); err == nil || !strings.Contains(err.Error(), "disk nearly full") {
+			t.Errorf("%s: %v", args[0], err)
+		}
+	}
+	t.Setenv("HWANGSO_MIN_FREE", "0")
+	hwangso(t, "room", "create", "club", "-owner", "alice", "-data", dir)
+}
+
 func expect(t testing.TB, out, pattern string) {
 	t.Helper()
 	if !regexp.MustCompile(pattern).MatchString(out) {
@@ -487,7 +504,7 @@ func TestDemoWithoutTerminal(t *testing.T) {
 
 // TestStopsWithStdin: a server that another program runs ends with that program.
 func TestStopsWithStdin(t *testing.T) {
-	s := startSession(t, "serve", "-data", dataDir(t), "-mqtt", "127.0.0.1:0", "-http", "127.0.0.1:0", "-min-free", "1", "-stop-with-stdin")
+	s := startSession(t, "serve", "-data", dataDir(t), "-mqtt", "127.0.0.1:0", "-http", "127.0.0.1:0", "-stop-with-stdin")
 	s.out.wait(t, `(?m)^ready$`)
 	s.in.Close()
 	s.end()

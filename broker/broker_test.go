@@ -55,7 +55,7 @@ func newWorldStore(t *testing.T, events Events, wrap func(store.Store) store.Sto
 func (w *world) begin(names []string) *world {
 	t := w.T
 	t.Helper()
-	w.cfg.Dir, w.users = t.TempDir(), make(map[string]store.Account)
+	w.cfg.Dir, w.cfg.MinFree, w.users = t.TempDir(), -1, make(map[string]store.Account)
 	w.open()
 	ctx := t.Context()
 	for _, n := range names {

@@ -67,7 +67,7 @@ func (l *sink) Close(error)   { l.once.Do(func() { go l.s.Detach(false) }) }
 func (l *sink) Overdue() bool { return false }
 
 func newAudience(tb testing.TB, n int, unpaced bool, sockets int) *audience {
-	st, err := bolt.Open(bolt.Config{Dir: tb.TempDir()})
+	st, err := bolt.Open(bolt.Config{Dir: tb.TempDir(), MinFree: -1})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -20,7 +20,7 @@ func (taking) Overdue() bool      { return false }
 // BenchmarkPresence is what one change of presence costs a user with 65 friends, all of whom are connected, share theirs and
 // ask for it: deciding and waking. Writing is the 65 sessions' own part.
 func BenchmarkPresence(b *testing.B) {
-	st, err := bolt.Open(bolt.Config{Dir: b.TempDir()})
+	st, err := bolt.Open(bolt.Config{Dir: b.TempDir(), MinFree: -1})
 	if err != nil {
 		b.Fatal(err)
 	}

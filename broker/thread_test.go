@@ -194,7 +194,7 @@ func TestThreadGoesNowhere(t *testing.T) {
 func TestThreadRefused(t *testing.T) {
 	now := time.Now()
 	w := &world{T: t, users: make(map[string]store.Account), now: func() time.Time { return now }}
-	w.cfg.Dir, w.cfg.Now = t.TempDir(), w.now
+	w.cfg.Dir, w.cfg.MinFree, w.cfg.Now = t.TempDir(), -1, w.now
 	w.open()
 	t.Cleanup(w.close)
 	for _, n := range []string{"alice", "bob", "owner", "stranger"} {

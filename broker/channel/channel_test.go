@@ -25,7 +25,7 @@ func newWorld(t testing.TB, names ...string) *world {
 	t.Helper()
 	w := &world{t: t, clock: time.Date(2026, 11, 22, 23, 58, 0, 0, time.UTC), users: make(map[string]store.Account)}
 	var err error
-	if w.st, err = bolt.Open(bolt.Config{Dir: t.TempDir(), Now: w.now}); err != nil {
+	if w.st, err = bolt.Open(bolt.Config{Dir: t.TempDir(), MinFree: -1, Now: w.now}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

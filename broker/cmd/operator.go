@@ -26,8 +26,9 @@ import (
 // place says on which data directory a command works.
 type place struct {
 	data, key, config string
-	phoneKey          string // from the environment or the file only
-	existing          bool   // a directory without data is a mistake, rather than one that is to have some
+	phoneKey          string  // from the environment or the file only
+	minFree           float64 // so, too
+	existing          bool    // a directory without data is a mistake, rather than one that is to have some
 }
 
 // flags adds the flags that say where, for a command that is given to a server, running or not.
@@ -38,7 +39,7 @@ func (p *place) flags(f *flag.FlagSet) {
 }
 
 // fill takes data and key from the environment and the server's configuration file where the command line has not said
-// them.
+// them, and from there how much of the disk has to be free: what the server does on its data, commands do.
 func (p *place) fill(f *flag.FlagSet) error {
 	var s settings
 	of := flag.NewFlagSet("hwangso serve", flag.ContinueOnError)
@@ -50,14 +51,14 @@ func (p *place) fill(f *flag.FlagSet) error {
 		}
 	})
 	err := fill(of, func(name string) (string, bool) {
-		for _, n := range []string{"data", "key", "config", "phone-key"} {
+		for _, n := range []string{"data", "key", "config", "phone-key", "min-free"} {
 			if name == envName(n) {
 				return os.LookupEnv(name)
 			}
 		}
 		return "", false
 	})
-	p.data, p.key, p.config, p.phoneKey = s.data, s.keyFile, s.config, s.phoneKey
+	p.data, p.key, p.config, p.phoneKey, p.minFree = s.data, s.keyFile, s.config, s.phoneKey, s.minFree
 	return err
 }
 
@@ -109,7 +110,7 @@ func (p *place) operator(ctx context.Context, streams Streams) (*operator, error
 func (p *place) settings() settings {
 	var s settings
 	s.register(flag.NewFlagSet("", flag.ContinueOnError))
-	s.data, s.keyFile, s.phoneKey = p.data, p.key, p.phoneKey
+	s.data, s.keyFile, s.phoneKey, s.minFree = p.data, p.key, p.phoneKey, p.minFree
 	s.push.stored = true
 	return s
 }

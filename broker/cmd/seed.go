@@ -60,7 +60,7 @@ func seed(ctx context.Context, c command, args []string, io Streams) error {
 	}
 	began := time.Now()
 	bar := newProgress(io.Err)
-	cfg := bolt.Config{Dir: p.data, KeyFile: p.key}
+	cfg := bolt.Config{Dir: p.data, KeyFile: p.key, MinFree: freeShare(p.minFree)}
 	show := func(stage string, done, total int) { bar.show(stage, int64(done), int64(total)) }
 	err := bolt.Load(ctx, cfg, s, show)
 	if err == nil {

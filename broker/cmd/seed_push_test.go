@@ -18,7 +18,7 @@ func TestSeedPush(t *testing.T) {
 	if err := Run(t.Context(), args, Streams{In: strings.NewReader(""), Out: &out, Err: &errs}); err != nil {
 		t.Fatalf("%v: %s", err, errs.String())
 	}
-	st, err := bolt.Open(bolt.Config{Dir: dir})
+	st, err := bolt.Open(bolt.Config{Dir: dir, MinFree: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

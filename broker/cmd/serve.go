@@ -219,9 +219,17 @@ func onlyLoopback(addr string) bool {
 
 func (s *settings) boltConfig(log *slog.Logger, reg prometheus.Registerer) bolt.Config {
 	return bolt.Config{
-		Dir: s.data, KeyFile: s.keyFile, Retention: s.retention, MinFree: s.minFree / 100, CacheBytes: s.cache,
+		Dir: s.data, KeyFile: s.keyFile, Retention: s.retention, MinFree: freeShare(s.minFree), CacheBytes: s.cache,
 		MaxMessage: s.maxMessage, Logger: log, Registerer: reg,
 	}
+}
+
+// freeShare is the part of the disk that has to be free for the store, to which 0 means that nobody has said.
+func freeShare(percent float64) float64 {
+	if percent == 0 {
+		return -1
+	}
+	return percent / 100
 }
 
 // limiter has every rate switched off with -limits off. This machine's own addresses are not limited: behind them is a proxy, which says

@@ -78,7 +78,7 @@ func roundOf(total int) func(store.LogID, int) (*int, error) {
 func (w *world) start() {
 	w.t.Helper()
 	var err error
-	if w.db, err = bolt.Open(bolt.Config{Dir: w.dir, SegmentBytes: 1 << 20, Now: w.now}); err != nil {
+	if w.db, err = bolt.Open(bolt.Config{Dir: w.dir, MinFree: -1, SegmentBytes: 1 << 20, Now: w.now}); err != nil {
 		w.t.Fatal(err)
 	}
 	limits, err := limit.New(limit.Config{Now: w.now})

@@ -51,7 +51,7 @@ func (w *world) later(d time.Duration) { w.clock.Add(int64(d)) }
 
 func (w *world) open() {
 	w.t.Helper()
-	st, err := bolt.Open(bolt.Config{Dir: w.dir, Now: w.now})
+	st, err := bolt.Open(bolt.Config{Dir: w.dir, MinFree: -1, Now: w.now})
 	w.must(err)
 	w.store, w.graph, w.book = st, graph.New(st, w.now), phone.NewBook(st, phone.NewKey([32]byte{7}))
 	cfg := w.cfg

@@ -32,7 +32,7 @@ func newWorld(t testing.TB, users int) *world {
 	t.Helper()
 	w := &world{t: t, clock: time.Date(2026, 11, 22, 7, 0, 0, 0, time.UTC), facts: make(map[store.AccountID]Facts)}
 	var err error
-	if w.st, err = bolt.Open(bolt.Config{Dir: t.TempDir()}); err != nil {
+	if w.st, err = bolt.Open(bolt.Config{Dir: t.TempDir(), MinFree: -1}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -47,7 +47,7 @@ func newRealWorld(t testing.TB, limits ...*limit.Limiter) *world {
 			t.Fatal(err)
 		}
 	}
-	w.st, err = bolt.Open(bolt.Config{Dir: t.TempDir()})
+	w.st, err = bolt.Open(bolt.Config{Dir: t.TempDir(), MinFree: -1})
 	check()
 	for _, name := range []string{"alice", "bob"} {
 		a, e := w.st.CreateAccount(ctx, store.Account{Name: name})
