@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hwangso/hwangso/bridge/lane"
@@ -24,14 +26,24 @@ type town struct {
 	users []store.AccountID
 
 	mu    sync.Mutex
-	clock time.Time
+	clock time.Time                // zero: it is that of the bubble
 	skip  map[store.AccountID]bool // the source has nothing for them
 	shown map[store.AccountID]map[push.ID]int
 	posts int
 }
 
 func newTown(t *testing.T, users int) *town {
-	w := &town{t: t, clock: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), skip: map[store.AccountID]bool{}, shown: map[store.AccountID]map[push.ID]int{}}
+	return townAt(t, users, time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+}
+
+// bubble runs a test about time in a synctest bubble: what is waited for comes when nothing else happens, however long the
+// machine takes.
+func bubble(t *testing.T, users int, test func(t *testing.T, w *town)) {
+	synctest.Test(t, func(t *testing.T) { test(t, townAt(t, users, time.Time{})) })
+}
+
+func townAt(t *testing.T, users int, at time.Time) *town {
+	w := &town{t: t, clock: at, skip: map[store.AccountID]bool{}, shown: map[store.AccountID]map[push.ID]int{}}
 	var err error
 	w.store, err = bolt.Open(bolt.Config{Dir: t.TempDir(), MinFree: -1, Now: w.now})
 	if err != nil {
@@ -63,6 +75,9 @@ func newTown(t *testing.T, users int) *town {
 func (w *town) now() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.clock.IsZero() {
+		return time.Now()
+	}
 	return w.clock
 }
 
@@ -97,7 +112,10 @@ type line struct {
 	w      *town
 	answer func(n int, j lane.Job) lane.Result // n counts from 1; Push is set for it
 	refuse func(n int) bool
+	before func() // nil, or called before a push is made
+	none   func() // nil, or called when none was made
 
+	wg   sync.WaitGroup // of what it has
 	mu   sync.Mutex
 	asks int
 	n    int
@@ -111,9 +129,16 @@ func (l *line) Submit(j lane.Job) (time.Time, bool) {
 	}
 	l.n++
 	n := l.n
-	go func() {
+	l.wg.Go(func() {
+		if l.before != nil {
+			l.before()
+		}
 		p := j.Build(context.Background())
 		if p == nil {
+			time.Sleep(30 * time.Millisecond)
+			if l.none != nil {
+				l.none()
+			}
 			j.Done(lane.Result{Action: lane.Unneeded})
 			return
 		}
@@ -133,13 +158,18 @@ func (l *line) Submit(j lane.Job) (time.Time, bool) {
 			l.w.mu.Unlock()
 		}
 		j.Done(r)
-	}()
+	})
 	return time.Time{}, true
 }
 
 func (w *town) start(lanes map[graph.PushProvider]Lane) *Bulk {
 	w.t.Helper()
-	b, err := New(Config{Store: w.store, Graph: w.graph, Lanes: lanes, Sources: map[string]Source{"town": w}, Page: 7, Now: w.now})
+	return w.startOn(w.store, lanes)
+}
+
+func (w *town) startOn(s store.Tables, lanes map[graph.PushProvider]Lane) *Bulk {
+	w.t.Helper()
+	b, err := New(Config{Store: s, Graph: w.graph, Lanes: lanes, Sources: map[string]Source{"town": w}, Page: 7, Now: w.now})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -225,46 +255,39 @@ func TestEverybodyOnce(t *testing.T) {
 // One that takes nothing for hours does not keep the others waiting, and is told when it takes something; after a restart
 // too.
 func TestOneHoldsUpNobody(t *testing.T) {
-	w := newTown(t, 60)
-	told := make(chan struct{}, 100)
-	up := false
-	answer := func(_ int, j lane.Job) lane.Result {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if j.(*item).account == w.users[2] && !up {
-			return lane.Result{Action: lane.Again, At: w.clock.Add(20 * time.Minute)}
+	bubble(t, 60, func(t *testing.T, w *town) {
+		told := make(chan struct{}, 100)
+		var up atomic.Bool
+		answer := func(_ int, j lane.Job) lane.Result {
+			if j.(*item).account == w.users[2] && !up.Load() {
+				return lane.Result{Action: lane.Again, At: w.now().Add(20 * time.Minute)}
+			}
+			told <- struct{}{}
+			return lane.Result{Action: lane.Sent}
 		}
-		told <- struct{}{}
-		return lane.Result{Action: lane.Sent}
-	}
-	b := w.start(map[graph.PushProvider]Lane{graph.APNs: &line{w: w, answer: answer}})
-	w.create(b, "one")
-	for n := range 29 {
-		for waits := true; waits; {
+		b := w.start(map[graph.PushProvider]Lane{graph.APNs: &line{w: w, answer: answer}})
+		w.create(b, "one")
+		late := time.After(10 * time.Minute)
+		for n := range 29 {
 			select {
 			case <-told:
-				waits = false
-			case <-time.After(10 * time.Millisecond): // its clock is the test's
-				if w.pass(time.Second); w.now().Hour() != 12 || w.now().Minute() > 10 {
-					t.Fatalf("%d of 29 were told, and then nobody for minutes", n)
-				}
+			case <-late:
+				t.Fatalf("%d of 29 were told, and then nobody for minutes", n)
 			}
 		}
-	}
-	if err := b.Close(); err != nil {
-		t.Fatal(err)
-	}
-	w.mu.Lock()
-	up = true
-	w.mu.Unlock()
-	w.pass(21 * time.Minute)
-	b = w.start(map[graph.PushProvider]Lane{graph.APNs: &line{w: w, answer: answer}})
-	if sum := w.await(b, "one", Done).Sum(); sum.Users != 60 || sum.Late != 0 {
-		t.Errorf("%+v", sum)
-	}
-	if len(w.shown) != 30 {
-		t.Errorf("%d users were told, want 30", len(w.shown))
-	}
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+		up.Store(true)
+		time.Sleep(21 * time.Minute)
+		b = w.start(map[graph.PushProvider]Lane{graph.APNs: &line{w: w, answer: answer}})
+		if sum := w.await(b, "one", Done).Sum(); sum.Users != 60 || sum.Late != 0 {
+			t.Errorf("%+v", sum)
+		}
+		if len(w.shown) != 30 {
+			t.Errorf("%d users were told, want 30", len(w.shown))
+		}
+	})
 }
 
 // Those who take nothing are given up when they are many and others were told for an hour; where nobody is told, nobody.
@@ -328,6 +351,19 @@ func TestCrashBeforeTheEnd(t *testing.T) {
 	}
 }
 
+// mortal is a store to which nothing is written any more once who writes is dead.
+type mortal struct {
+	store.Tables
+	dead atomic.Bool
+}
+
+func (m *mortal) Update(ctx context.Context, u store.Update) error {
+	if m.dead.Load() {
+		return store.ErrUnavailable
+	}
+	return m.Tables.Update(ctx, u)
+}
+
 // What was under way in a crash goes out again under the same identifiers; what was settled does not.
 func TestCrash(t *testing.T) {
 	w := newTown(t, 60)
@@ -338,9 +374,12 @@ func TestCrash(t *testing.T) {
 		}
 		return n > 25
 	}}
-	crashed := w.start(map[graph.PushProvider]Lane{graph.APNs: stuck})
+	disk := &mortal{Tables: w.store}
+	crashed := w.startOn(disk, map[graph.PushProvider]Lane{graph.APNs: stuck})
 	w.create(crashed, "one")
 	<-reached
+	disk.dead.Store(true)
+	stuck.wg.Wait()
 	before, err := crashed.Find("one")
 	if err != nil {
 		t.Fatal(err)
@@ -348,7 +387,7 @@ func TestCrash(t *testing.T) {
 	if users := before.Sum().Users; users == 0 || users >= 60 {
 		t.Fatalf("%d users before the crash: it tests nothing", users)
 	}
-	// What follows shares only the store with what crashed, whose lane stays stuck until the test ends.
+	// What crashed lives on, but writes nothing, and its lane stays stuck until the test ends.
 	b := w.start(map[graph.PushProvider]Lane{graph.APNs: &line{w: w}})
 	p := w.await(b, "one", Done)
 	if sum := p.Sum(); sum.Users != 60 || sum.Sent != 30 {
@@ -407,6 +446,36 @@ func TestPauseCancelExpire(t *testing.T) {
 	down.kick()
 	if p := w.await(down, "late", Expired); p.Sum().Sent != 0 {
 		t.Errorf("%+v", p.Sum())
+	}
+}
+
+// Who was to be told in a moment in which the job was paused is told when it goes on, however soon that is.
+func TestPausedForAMoment(t *testing.T) {
+	w := newTown(t, 10)
+	begun, paused, none, goesOn := make(chan struct{}, 100), make(chan struct{}), make(chan struct{}, 100), make(chan struct{})
+	b := w.start(map[graph.PushProvider]Lane{graph.APNs: &line{w: w,
+		before: func() {
+			begun <- struct{}{}
+			<-paused
+		},
+		none: func() {
+			none <- struct{}{}
+			<-goesOn
+		},
+	}})
+	w.create(b, "one")
+	<-begun
+	if _, err := b.Set(t.Context(), "one", Paused); err != nil {
+		t.Fatal(err)
+	}
+	close(paused)
+	<-none
+	if _, err := b.Set(t.Context(), "one", Running); err != nil {
+		t.Fatal(err)
+	}
+	close(goesOn)
+	if sum := w.await(b, "one", Done).Sum(); sum.Sent != 5 || sum.Skipped != 0 {
+		t.Errorf("%+v", sum)
 	}
 }
 

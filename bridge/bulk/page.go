@@ -27,6 +27,9 @@ const (
 	holdLasts = 5 * time.Second
 )
 
+// errStopped is why a push was not made that would have been a moment before, and perhaps a moment later.
+var errStopped = errors.New("bulk: stopped")
+
 // page sends one page of a job, and what the pages before it have left over, and stores how far it came.
 func (w *worker) page(ctx context.Context, j *Job, part *Part) error {
 	if w.now().UnixMilli() >= j.Ends {
@@ -195,6 +198,7 @@ func (i *item) Build(ctx context.Context) *push.Push {
 	p := i.page
 	i.made = nil
 	if !p.goesOn() {
+		i.err = errStopped
 		return nil
 	}
 	owns, err := p.cfg.Graph.Owns(i.account, i.to)
@@ -345,17 +349,18 @@ func (p *page) settle(o outcome) {
 		}
 	default: // lane.Unneeded
 		switch err := i.err; {
-		case err == nil && p.goesOn():
+		case err == nil:
 			p.counts.Skipped++
 			p.told(o)
 			return
+		case errors.Is(err, errStopped): // it may go on by now
 		case errors.As(err, &deferred):
 			i.at = deferred.Until
 			p.later = append(p.later, i)
 			return
 		case errors.Is(err, ErrHold), errors.Is(err, ErrOver):
 			p.stopped = true
-		case err != nil:
+		default:
 			p.log.Error("bulk push is tried again", keyJob, p.job.Number, keyErr, err)
 			i.at = p.now().Add(time.Second)
 		}
