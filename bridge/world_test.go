@@ -311,7 +311,7 @@ func (r *doubleRules) assess(_ context.Context, k key, st *state, now time.Time)
 	}
 	mark, upto := marks.Of(k.account), max(st.Last, info.Head)
 	v := verdict{upto: upto}
-	page, err := r.b.store.Read(store.Query{Log: k.log, Viewer: k.account, After: max(mark, st.Done), Max: 10000})
+	page, err := r.b.store.Read(store.Query{Log: k.log, Viewer: k.account, After: max(mark, st.Done), Upto: upto, Max: 10000})
 	if err != nil {
 		return verdict{}, err
 	}
