@@ -135,7 +135,6 @@ func (l *line) Submit(j lane.Job) (time.Time, bool) {
 		}
 		p := j.Build(context.Background())
 		if p == nil {
-			time.Sleep(30 * time.Millisecond)
 			if l.none != nil {
 				l.none()
 			}
