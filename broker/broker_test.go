@@ -15,6 +15,10 @@ import (
 	"github.com/hwangso/hwangso/store/journal"
 )
 
+// longest is what a test waits at most for something that comes: on a slow machine with much else to do what takes seconds
+// here takes minutes.
+const longest = 4 * time.Minute
+
 // world is a broker over a real store with a few users who are all friends.
 type world struct {
 	*testing.T
@@ -97,7 +101,7 @@ func (w *world) open() {
 
 func (w *world) close() {
 	w.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), longest)
 	defer cancel()
 	if err := w.b.Close(ctx); err != nil {
 		w.Error(err)
@@ -291,7 +295,7 @@ func (c *client) subscribe(filters ...string) {
 // wait returns the first n items that pass, waiting for them.
 func (c *client) wait(n int, pass func(Item) bool) []Item {
 	c.w.Helper()
-	timeout := time.After(60 * time.Second)
+	timeout := time.After(longest)
 	var out []Item
 	seen := 0
 	for {
@@ -308,7 +312,7 @@ func (c *client) wait(n int, pass func(Item) bool) []Item {
 		select {
 		case <-c.news:
 		case <-timeout:
-			c.w.Fatalf("%s: %d items of %d after a minute: %.2000s", c.s.id.Name, len(out), n, c.dump())
+			c.w.Fatalf("%s: %d items of %d after %v: %.2000s", c.s.id.Name, len(out), n, longest, c.dump())
 		}
 	}
 }

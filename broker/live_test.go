@@ -42,8 +42,8 @@ func (w *world) confirmed(c *client, log store.LogID, seq store.Seq) bool {
 func (w *world) await(what string, cond func() bool) {
 	w.Helper()
 	for began := time.Now(); !cond(); time.Sleep(time.Millisecond) {
-		if time.Since(began) > time.Minute {
-			w.Fatalf("%s: not within a minute", what)
+		if time.Since(began) > longest {
+			w.Fatalf("%s: not within %v", what, longest)
 		}
 	}
 }

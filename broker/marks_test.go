@@ -47,10 +47,11 @@ func (w *world) steps(viewer, peer string) string {
 // unread numbers, and nothing is told. It moves again as a late reader's.
 func TestReceiptsUnderABlock(t *testing.T) {
 	w := newWorld(t, "alice", "bob")
-	alice := w.connect("alice", "a")
-	alice.subscribe("user/+/json", "user/+/read", "user/+/typing/+")
-	bob := w.connect("bob", "b")
-	bob.subscribe("user/+/json", "user/+/read", "user/+/typing/+")
+	alice, bob := w.connect("alice", "a"), w.connect("bob", "b")
+	for _, c := range []*client{alice, bob} {
+		c.s.quiesce() // it has looked where it stands: what it is told of marks is what moves them
+		c.subscribe("user/+/json", "user/+/read", "user/+/typing/+")
+	}
 	for i := range 4 {
 		alice.must("user/bob/text", fmt.Sprint(i))
 	}
@@ -117,10 +118,11 @@ func TestReceiptsOfStrangers(t *testing.T) {
 	w := newWorld(t, "alice", "bob")
 	w.friend("bob", "alice", false)
 	w.friend("alice", "bob", false)
-	alice := w.connect("alice", "a")
-	alice.subscribe("user/+/json", "user/+/read", "user/+/typing/+")
-	bob := w.connect("bob", "b")
-	bob.subscribe("user/+/json", "user/+/read", "user/+/typing/+")
+	alice, bob := w.connect("alice", "a"), w.connect("bob", "b")
+	for _, c := range []*client{alice, bob} {
+		c.s.quiesce() // it has looked where it stands: what it is told of marks is what moves them
+		c.subscribe("user/+/json", "user/+/read", "user/+/typing/+")
+	}
 	alice.must("user/bob/text", "hi stranger")
 	bob.must("user/alice/read", "1")
 	bob.publish("user/alice/typing", "")

@@ -55,7 +55,7 @@ func TestFullOpenRoom(t *testing.T) {
 		clients = append(clients, c)
 	}
 	id := w.b.NamesOf(log, 0).Name(w.users["u4"].ID)
-	const messages = 20
+	const messages = 5
 	for i := range messages {
 		clients[5].s.Publish(Publication{Topic: "room/hall/text", Payload: fmt.Appendf(nil, "message %d", i)}, Ack{PacketID: uint16(i + 1), QoS: 1})
 	}

@@ -210,6 +210,7 @@ func TestReadMarks(t *testing.T) {
 	w := newWorld(t, "alice", "bob", "carol")
 	w.room("lobby", "alice", "bob", "carol")
 	alice, bob := w.connect("alice", "a"), w.connect("bob", "b")
+	alice.s.quiesce() // it has looked where it stands: what it is told of marks is what moves them
 	alice.subscribe("room/+/read")
 	bob.subscribe("room/+/json")
 	alice.must("room/lobby/text", "one")
