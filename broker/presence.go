@@ -373,6 +373,7 @@ type seen struct {
 	of    []sight // each user once; beyond maxSight everybody is told again
 	walk  bool    // all friends, those after
 	after store.AccountID
+	walks int // how often a walk has begun
 }
 
 type sight struct {
@@ -394,7 +395,10 @@ func (s *seen) add(of store.AccountID, ended bool) {
 	}
 }
 
-func (s *seen) all() { s.walk, s.after = true, 0 }
+func (s *seen) all() {
+	s.walk, s.after = true, 0
+	s.walks++
+}
 
 func (s *seen) idle() bool { return !s.walk && len(s.of) == 0 }
 
@@ -402,15 +406,15 @@ func (s *seen) idle() bool { return !s.walk && len(s.of) == 0 }
 func (s *Session) takeSeen(p *pump, e *ephemera) {
 	for !e.seen.idle() && p.bytes < chunkBytes && !s.ended {
 		if len(e.seen.of) == 0 {
-			after := e.seen.after
+			after, walks := e.seen.after, e.seen.walks
 			s.mu.Unlock()
 			list, err := s.b.nextFriends(s.id.Account, after)
 			s.mu.Lock()
 			switch {
+			case e.seen.walks != walks: // begun again meanwhile: what was read may be old
 			case err != nil:
 				s.b.log.Warn("friends not read", keyUser, s.id.Name, keyErr, err)
 				e.seen.walk = false
-			case e.seen.after != after: // begun again meanwhile
 			case len(list) == 0:
 				e.seen.walk = false
 			default:

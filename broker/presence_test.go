@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -293,6 +294,42 @@ func TestPresenceOfMany(t *testing.T) {
 	if n > 3*many {
 		t.Errorf("%d deliveries", n)
 	}
+}
+
+// heldRow is a store whose next answer about a row of one owner waits.
+type heldRow struct {
+	store.Store
+	owner  store.Owner
+	next   atomic.Bool
+	asked  chan struct{}
+	answer chan struct{}
+}
+
+func (h *heldRow) Row(t store.Table, o store.Owner, key string) (store.Row, error) {
+	r, err := h.Store.Row(t, o, key)
+	if o == h.owner && h.next.CompareAndSwap(true, false) {
+		close(h.asked)
+		<-h.answer
+	}
+	return r, err
+}
+
+// Who begins to share while its device asks for its friends, and has read that it does not share, is told of them all the
+// same.
+func TestPresenceSharedWhileLooking(t *testing.T) {
+	slow := &heldRow{asked: make(chan struct{}), answer: make(chan struct{})}
+	w := newWorldStore(t, Events{}, func(st store.Store) store.Store { slow.Store = st; return slow }, "alice", "bob")
+	w.share("bob", true)
+	w.connect("bob", "b")
+	alice := w.connect("alice", "a")
+	w.b.presence.drained(w)
+	slow.owner = store.OwnerOf(w.users["alice"].ID)
+	slow.next.Store(true)
+	alice.subscribe("presence/+")
+	<-slow.asked
+	w.share("alice", true)
+	close(slow.answer)
+	equal(t, alice.sights(1), "bob "+online)
 }
 
 // Whoever looks while a friend reconnects, at whatever moment, sees it online.
