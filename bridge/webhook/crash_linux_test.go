@@ -66,6 +66,9 @@ func TestCrash(t *testing.T) {
 	for i := range 3 {
 		w.follower(i)
 	}
+	w.clock.mu.Lock()
+	w.clock.at = time.Now().Add(-time.Hour) // before the child's, which is the machine's
+	w.clock.mu.Unlock()
 	h, _ := w.set(ThreadMessage)
 	ca := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.to.Certificate().Raw}))
 	durable := make(map[string]bool)

@@ -110,7 +110,7 @@ func (s *Service) post(ctx context.Context, to *row, v *event, body []byte) resu
 		return result{outcome: outBusy}
 	}
 	defer leave()
-	within, cancel := context.WithTimeout(ctx, timeout)
+	within, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(within, http.MethodPost, to.URL, bytes.NewReader(body))
 	if err != nil {

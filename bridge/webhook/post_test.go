@@ -124,6 +124,7 @@ func TestShares(t *testing.T) {
 	h, _ := w.set()
 	quick := newReceiver(t)
 	w.s.transport.TLSClientConfig.RootCAs.AddCert(quick.Certificate())
+	w.s.timeout, w.s.transport.ResponseHeaderTimeout = time.Hour, 0 // however slow the machine, Close ends them and nothing else
 	_, _, err := w.st.Open(t.Context(), store.ChannelKey("other"), store.Creation{})
 	w.ok(err)
 	_, _, err = w.s.Set(t.Context(), Owner{Channel: "other"}, "", quick.URL, nil)

@@ -28,6 +28,7 @@ type Service struct {
 	guard     *egress.Guard
 	hosts     *egress.Hosts
 	transport *http.Transport
+	timeout   time.Duration // of an attempt
 	patience  time.Duration // of Close
 
 	setting chan struct{} // with room for one: who adds an endpoint looks how many there are
@@ -104,7 +105,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("webhook: metrics: %w", err)
 	}
-	s := &Service{cfg: cfg, store: cfg.Store, log: cfg.Logger, now: cfg.Now, metrics: m, patience: patience,
+	s := &Service{cfg: cfg, store: cfg.Store, log: cfg.Logger, now: cfg.Now, metrics: m, timeout: timeout, patience: patience,
 		guard:   &egress.Guard{Noun: "url", Max: MaxURL, Allow: cfg.Allow, Plain: true},
 		hosts:   egress.NewHosts(perHost),
 		setting: make(chan struct{}, 1), kicked: make(chan struct{}, 1), tidied: make(chan struct{}, 1),
