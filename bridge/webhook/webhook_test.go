@@ -116,7 +116,12 @@ func TestOrder(t *testing.T) {
 			others++
 		}
 	}
-	w.await(h.ID, func(h Hook) bool { return h.Waiting == each && h.Failing != 0 || h.Waiting == each && h.State == "ok" })
+	w.await(h.ID, func(h Hook) bool { // the others are done, and of the first one it is known that it was refused
+		w.s.mu.Lock()
+		defer w.s.mu.Unlock()
+		q := w.s.byID[h.ID].queues[w.cfg.Pseudonym(w.channel.ID, users[0])]
+		return h.Waiting == each && q != nil && q.tries == 1 && !q.flying
+	})
 	refuse.Store(false)
 	w.forward(2 * time.Hour)
 	for n := 0; n < each; { // a refused one may arrive late
