@@ -30,7 +30,7 @@ func TestExampleIoT(t *testing.T) {
 	p := startServer(t, dir)
 	alice := addUser(t, dir, "alice")
 	addUser(t, dir, "bob")
-	line := fmt.Sprintf("%s -addr %s -user alice -token %s", iot, p.addrs["mqtt"], alice)
+	line := fmt.Sprintf("%s -addr %s -user alice -token %s -patience 1m", iot, p.addrs["mqtt"], alice)
 	for _, qos := range []string{"0", "1", "2", "1"} {
 		out, err := shell(t, line+" -n 300 -qos "+qos)
 		if err != nil || !strings.Contains(out, "300 came back") || qos != "0" && !strings.Contains(out, "300 acknowledged") {
@@ -87,7 +87,11 @@ func TestExampleBrand(t *testing.T) {
 	key := tokenPattern.FindString(ask(owner, "channel.key.create", `{"channel":"cafe","label":"program"}`))
 	host, port, _ := net.SplitHostPort(p.addrs["mqtt"])
 	place := fmt.Sprintf("-V 5 -q 1 -h %s -p %s -u alice -P %s", host, port, alice)
-	follower := background(t, fmt.Sprintf("mosquitto_sub %s -i alice -c -x 60 -v -t 'channel/+/text' -t 'channel/+/ask/line'", place))
+	listen := fmt.Sprintf("mosquitto_sub %s -i alice -c -x 3600 -v -t 'channel/+/text' -t 'channel/+/ask/line'", place)
+	if text, err := shell(t, listen+" -E"); err != nil { // the session is there before anything is posted
+		t.Fatalf("%v\n%s", err, text)
+	}
+	follower := background(t, listen)
 
 	hook := freePort(t)
 	cmd := exec.CommandContext(t.Context(), brand, "-server", "mqtt://"+p.addrs["mqtt"], "-api", api, "-user", "owner", "-channel", "cafe",

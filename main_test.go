@@ -373,7 +373,7 @@ func TestHTTP(t *testing.T) {
 // TestDemo is what a newcomer does: paste, write where one may not, kill the server, quit.
 func TestDemo(t *testing.T) {
 	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
-	d := startSession(t, "demo", "-mqtt", "127.0.0.1:0", "-http", "127.0.0.1:0")
+	d := startSession(t, "demo", "-mqtt", freePort(t), "-http", freePort(t))
 	d.out.wait(t, `Keys: o`)
 	b := startSession(t, "chat", "-as", "bob", "-id", "bob-test")
 	b.out.wait(t, "connected as bob")
@@ -471,7 +471,7 @@ func TestDemoWithoutTerminal(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
 	out := newScreen()
-	d := exec.Command(os.Args[0], "demo", "-mqtt", "127.0.0.1:0", "-http", "127.0.0.1:0")
+	d := exec.Command(os.Args[0], "demo", "-mqtt", freePort(t), "-http", freePort(t))
 	d.Stdout, d.Stderr = out, out
 	if err := d.Start(); err != nil {
 		t.Fatal(err)

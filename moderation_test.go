@@ -19,7 +19,7 @@ func TestModeration(t *testing.T) {
 	addUser(t, dir, "carol")
 	hwangso(t, "user", "limit", "carol", "-reason", "spam", "-for", "72h", "-data", dir) // without a server
 	expect(t, hwangso(t, "user", "list", "-data", dir), `carol +carol +limited`)
-	hwangso(t, "limits", "set", "publish=7/m:3", "group=11", "-reason", "a try", "-data", dir)
+	hwangso(t, "limits", "set", "publish=7/d:3", "group=11", "-reason", "a try", "-data", dir)
 
 	p := startServer(t, dir)
 	token := addUser(t, dir, "bob", "alice")
@@ -50,7 +50,7 @@ func TestModeration(t *testing.T) {
 		call(200, "message.send", fmt.Sprintf(`{"user":"alice","text":"%d"}`, i))
 	}
 	expect(t, call(429, "message.send", `{"user":"alice","text":"x"}`), `"error":"rate"`)
-	expect(t, hwangso(t, "limits", "list", "-set", "-data", dir), `(?s)publish +7/m:3 +100/s:5000 +user.*group +11 +500`)
+	expect(t, hwangso(t, "limits", "list", "-set", "-data", dir), `(?s)publish +7/d:3 +100/s:5000 +user.*group +11 +500`)
 	expect(t, hwangso(t, "limits", "reset", "publish", "group", "-data", dir), `(?s)publish = 100/s:5000.*group = 500`)
 	if _, _, err := try(t, "limits", "set", "publish=fast", "-data", dir); err == nil || !strings.Contains(err.Error(), "30/s:600") {
 		t.Errorf("a rate that is none: %v", err)
@@ -83,7 +83,7 @@ func TestModeration(t *testing.T) {
 	expect(t, hwangso(t, "hold", "clear", "carol", "-data", dir), `carol: legal hold ended`)
 
 	log := hwangso(t, "audit", "-limit", "0", "-data", dir)
-	for _, want := range []string{`account.limit +carol +for=259200 +spam`, `limits.set +- +set=map\[group:11 publish:7/m:3\] +a try`, `report.get`,
+	for _, want := range []string{`account.limit +carol +for=259200 +spam`, `limits.set +- +set=map\[group:11 publish:7/d:3\] +a try`, `report.get`,
 		`report.close`, `account.suspend +bob`, `account.restore +bob +- +an error`, `hold.set +carol +- +file 118`, fmt.Sprintf(`uid %d`, os.Getuid())} {
 		expect(t, log, want)
 	}

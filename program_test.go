@@ -322,11 +322,19 @@ func port(t testing.TB, addr string) string {
 }
 
 // freePort is an address that is free now, for a server that comes back to it. Its port is below those that systems give
-// out by themselves (from 32768 on Linux, and 49152 elsewhere), or some connection would have it while the server is away.
+// out by themselves (from 32768 on Linux if it is not set up otherwise, and 49152 elsewhere), or some connection would have
+// it while the server is away.
 func freePort(t testing.TB) string {
 	t.Helper()
+	least, below := 10_000, 32_768
+	if text, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
+		var from int
+		if _, err := fmt.Sscan(string(text), &from); err == nil && from < below {
+			least, below = 2_000, max(from, 3_000)
+		}
+	}
 	for range 1000 {
-		addr := fmt.Sprint("127.0.0.1:", 10_000+rand.N(22_768))
+		addr := fmt.Sprint("127.0.0.1:", least+rand.N(below-least))
 		if _, given := portsGiven.LoadOrStore(addr, true); given {
 			continue
 		}

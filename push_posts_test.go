@@ -144,7 +144,7 @@ func TestNightBeginsInsideAPost(t *testing.T) {
 	g.ok(err)
 	y, m, day := r.now().In(seoul).Date()
 	r.pass(time.Date(y, m, day+1, 20, 59, 0, 0, seoul).Sub(r.now()))
-	fault, err := r.sim.Add(pushsim.Fault{Do: pushsim.Do{Latency: 400 * time.Millisecond}})
+	fault, err := r.sim.Add(pushsim.Fault{Do: pushsim.Do{Latency: 3 * time.Second}})
 	g.ok(err)
 	seq := g.post(g.ads, "brand", "(Ad) buy")
 	r.waits(tokens[0], func(p pushsim.Phone) bool { return len(p.Notifications) == 1 })

@@ -13,7 +13,7 @@ import (
 func TestPeopleSignUp(t *testing.T) {
 	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
 	dir := t.TempDir()
-	d := startSession(t, "demo", "-mqtt", "127.0.0.1:0", "-http", "127.0.0.1:0")
+	d := startSession(t, "demo", "-mqtt", freePort(t), "-http", freePort(t))
 	d.out.wait(t, `Keys: o`)
 	signUp := func(name, number, as string) *session {
 		t.Helper()
