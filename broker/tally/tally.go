@@ -137,9 +137,9 @@ func (t *Tally) Close() error {
 
 func (t *Tally) run(ctx context.Context) {
 	for {
-		wait := time.Minute
+		next, wait := t.next(), time.Minute // of before: what falls due while others are counted is taken right after
 		if err := t.Snapshot(ctx); err == nil {
-			wait = t.next().Sub(t.now())
+			wait = next.Sub(t.now())
 		} else if ctx.Err() == nil {
 			t.log.Error("numbers of channels not counted", "err", err)
 		}

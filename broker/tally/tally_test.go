@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,18 +22,20 @@ type world struct {
 	st    *bolt.Store
 	g     *graph.Graph
 	tally *Tally
-	clock time.Time
 	facts map[store.AccountID]Facts
 	users []store.AccountID
 	told  []store.LogID
 	pace  func(n int) error
+
+	mu    sync.Mutex // guards clock: the store and the run ask it, too
+	clock time.Time
 }
 
 func newWorld(t testing.TB, users int) *world {
 	t.Helper()
 	w := &world{t: t, clock: time.Date(2026, 11, 22, 7, 0, 0, 0, time.UTC), facts: make(map[store.AccountID]Facts)}
 	var err error
-	if w.st, err = bolt.Open(bolt.Config{Dir: t.TempDir(), MinFree: -1}); err != nil {
+	if w.st, err = bolt.Open(bolt.Config{Dir: t.TempDir(), MinFree: -1, Now: w.now}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -52,7 +55,21 @@ func newWorld(t testing.TB, users int) *world {
 	return w
 }
 
-func (w *world) now() time.Time { return w.clock }
+func (w *world) now() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.clock
+}
+
+// set sets the clock.
+func (w *world) set(at time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.clock = at
+}
+
+// later moves the clock.
+func (w *world) later(d time.Duration) { w.set(w.now().Add(d)) }
 
 // open makes a new Tally, as a restart does.
 func (w *world) open() {
@@ -193,7 +210,7 @@ func TestOneFollowerMovesNothing(t *testing.T) {
 		for range 3 {
 			w.follow(c.ID, true, last)
 			same("one more")
-			w.clock = w.clock.Add(time.Hour)
+			w.later(time.Hour)
 			w.snapshot() // not due
 			same("an hour later")
 			if err := w.tally.Opened(t.Context(), last, c.ID, 1); err != nil {
@@ -214,7 +231,7 @@ func TestOneFollowerMovesNothing(t *testing.T) {
 				same("one of the others less")
 				w.follow(c.ID, true, w.users[0])
 			}
-			w.clock = w.clock.Add(-time.Hour)
+			w.later(-time.Hour)
 		}
 	}
 }
@@ -223,9 +240,9 @@ func TestOneFollowerMovesNothing(t *testing.T) {
 func TestSegment(t *testing.T) {
 	w := newWorld(t, 220)
 	c := w.channel("c").ID
-	w.clock = w.clock.Add(-21 * 24 * time.Hour)
+	w.later(-21 * 24 * time.Hour)
 	w.follow(c, true, w.users[:110]...)
-	w.clock = w.clock.Add(21 * 24 * time.Hour)
+	w.later(21 * 24 * time.Hour)
 	w.follow(c, true, w.users[110:219]...)
 	for i, a := range w.users {
 		f := Facts{Country: "KR", Language: "ko", Platforms: []graph.Platform{graph.PlatformAndroid}}
@@ -289,27 +306,59 @@ func TestDays(t *testing.T) {
 	if err != nil || n.Day != "2026-11-22" || n.Followers == nil || *n.Followers != 40 || n.Ads != nil || n.Size != 10 {
 		t.Errorf("%s, %v", shown(n), err)
 	}
-	w.clock = w.clock.Add(time.Minute)
+	w.later(time.Minute)
 	b := w.channel("b").ID
 	w.follow(b, true, w.users...)
 	w.follow(a, true, w.users...)
 	before := w.numbers(a) + w.numbers(b)
 	for _, hours := range []int{0, 1, 10, 19} { // until 02:01 of the next day
-		at := w.clock
-		w.clock = at.Add(time.Duration(hours) * time.Hour)
+		at := w.now()
+		w.set(at.Add(time.Duration(hours) * time.Hour))
 		w.open()
 		w.snapshot()
 		if got := w.numbers(a) + w.numbers(b); got != before {
 			t.Errorf("%d hours later: %s, was %s", hours, got, before)
 		}
-		w.clock = at
+		w.set(at)
 	}
-	w.clock = w.clock.Add(20 * time.Hour) // 03:01
+	w.later(20 * time.Hour) // 03:01
 	w.snapshot()
 	for _, c := range []store.LogID{a, b} {
 		if n, err := w.tally.Numbers(c); err != nil || n.Day != "2026-11-23" || n.Followers == nil || *n.Followers != 60 {
 			t.Errorf("%s, %v", shown(n), err)
 		}
+	}
+}
+
+// TestHourWhileCounting: the numbers of a day that begins while those of the one before are counted come right after them.
+func TestHourWhileCounting(t *testing.T) {
+	w := newWorld(t, 25)
+	w.set(time.Date(2026, 11, 22, 2, 59, 0, 0, time.UTC))
+	a := w.channel("a").ID
+	w.follow(a, true, w.users...)
+	counted := make(chan struct{}, 8)
+	w.tally.cfg.Told = func(store.LogID) { counted <- struct{}{} }
+	first := true
+	w.pace = func(int) error {
+		if first {
+			w.later(2 * time.Minute) // 03:01
+		}
+		first = false
+		return nil
+	}
+	w.tally.Start()
+	for n := range 2 {
+		select {
+		case <-counted:
+		case <-time.After(time.Minute):
+			t.Fatalf("after the hour %d days are counted", n)
+		}
+	}
+	if err := w.tally.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := w.tally.Numbers(a); err != nil || n.Day != "2026-11-22" {
+		t.Errorf("%s, %v", shown(n), err)
 	}
 }
 
@@ -403,14 +452,14 @@ func TestReport(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ended := w.clock.UnixMilli()
+	ended := w.now().UnixMilli()
 	for _, early := range []time.Duration{0, time.Hour, ReportAfter - time.Millisecond} {
-		w.clock = time.UnixMilli(ended).Add(early)
+		w.set(time.UnixMilli(ended).Add(early))
 		if _, err := w.tally.Report(t.Context(), c, c, seq, ended); store.CodeOf(err) != store.CodeLocked {
 			t.Errorf("%v after the end: %v", early, err)
 		}
 	}
-	w.clock = time.UnixMilli(ended).Add(ReportAfter)
+	w.set(time.UnixMilli(ended).Add(ReportAfter))
 	if _, err := w.tally.ReportOf(c, c, seq); store.CodeOf(err) != store.CodeNotFound {
 		t.Errorf("before it was made: %v", err)
 	}
@@ -419,7 +468,7 @@ func TestReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := shown(r), fmt.Sprintf(`{"made":%d,"reached":70,"pushed":null,"opened":40}`, w.clock.UnixMilli()); got != want {
+	if got, want := shown(r), fmt.Sprintf(`{"made":%d,"reached":70,"pushed":null,"opened":40}`, w.now().UnixMilli()); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	for _, a := range w.users[:120] { // what comes later is not counted any more
@@ -428,7 +477,7 @@ func TestReport(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.clock = w.clock.Add(time.Hour)
+	w.later(time.Hour)
 	again, err := w.tally.Report(t.Context(), c, c, seq, ended)
 	if err != nil || shown(again) != shown(r) {
 		t.Errorf("%s, %v", shown(again), err)
@@ -459,7 +508,7 @@ func TestPushedToAll(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		report, err := w.tally.Report(t.Context(), c, c, r.Seq, w.clock.Add(-ReportAfter).UnixMilli())
+		report, err := w.tally.Report(t.Context(), c, c, r.Seq, w.now().Add(-ReportAfter).UnixMilli())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -474,7 +523,7 @@ func BenchmarkSnapshot(b *testing.B) {
 	c := w.channel("c").ID
 	w.follow(c, true, w.users...)
 	for i := 0; b.Loop(); i++ {
-		w.clock = w.clock.Add(24 * time.Hour)
+		w.later(24 * time.Hour)
 		w.snapshot()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/2000, "ns/follower")
