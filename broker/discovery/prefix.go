@@ -24,7 +24,16 @@ type prefixes struct {
 
 	mu     sync.Mutex
 	by     map[netip.Prefix]*prefix
-	queued map[netip.Prefix]int // numbers that wait in rows, as the worker last counted them, and since
+	queued map[netip.Prefix]*queue
+	moves  uint64 // changes of what waits, but by the worker
+}
+
+// queue is how many numbers of a network wait in rows. The worker counts them in each pass, while syncs go on: what it has
+// counted is taken where no sync had anything under way meanwhile, and may or may not be among it.
+type queue struct {
+	n    int
+	open int    // syncs whose rows are not written yet
+	last uint64 // prefixes.moves of the last one that began or ended
 }
 
 // prefix is what one network has asked for.
@@ -33,7 +42,8 @@ type prefix struct {
 	Used   int     `json:"u,omitempty"` // numbers looked up at once on that day
 	Tokens float64 `json:"t,omitempty"` // numbers that may be looked up of those that wait
 	At     int64   `json:"a,omitempty"` // when Tokens was counted, Unix milliseconds
-	dirty  bool
+
+	changes, saved int // how often it has changed, and up to which of that it is durable
 }
 
 // maxPrefixes is how many networks are held in memory; those beyond it are read from their rows again.
@@ -45,7 +55,7 @@ func (p *prefixes) init(s store.Store, now func() time.Time, l func() *Limits, c
 		p.carriers = append(p.carriers, c.Masked())
 	}
 	p.by = make(map[netip.Prefix]*prefix)
-	p.queued = make(map[netip.Prefix]int)
+	p.queued = make(map[netip.Prefix]*queue)
 }
 
 // networkOf is the network that an address counts for; the zero Prefix where there is no address.
@@ -94,7 +104,7 @@ func (p *prefixes) get(n netip.Prefix) (*prefix, error) {
 	}
 	if len(p.by) >= maxPrefixes {
 		for k, v := range p.by {
-			if !v.dirty {
+			if v.changes == v.saved {
 				delete(p.by, k)
 			}
 		}
@@ -104,7 +114,7 @@ func (p *prefixes) get(n netip.Prefix) (*prefix, error) {
 }
 
 // take takes up to want numbers from a network's day: now of them may be looked up at once, slow of them wait. What is
-// left over is too much; retry is then when to come back.
+// left over is too much; retry is then when to come back. If any wait, wrote must follow.
 func (p *prefixes) take(n netip.Prefix, want int) (now, slow int, retry time.Duration, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -116,17 +126,39 @@ func (p *prefixes) take(n netip.Prefix, want int) (now, slow int, retry time.Dur
 		v.Day, v.Used = today, 0
 	}
 	now = min(want, max(0, p.perDay(n)-v.Used))
-	slow = min(want-now, max(0, p.limits().SlowMost-p.queued[n]))
+	waiting := 0
+	q := p.queued[n]
+	if q != nil {
+		waiting = q.n
+	}
+	slow = min(want-now, max(0, p.limits().SlowMost-waiting))
 	if v.Used += now; now > 0 {
-		v.dirty = true
+		v.changes++
 	}
 	if slow > 0 {
-		p.queued[n] += slow
+		if q == nil {
+			q = new(queue)
+			p.queued[n] = q
+		}
+		p.moves++
+		q.n, q.open, q.last = q.n+slow, q.open+1, p.moves
 	}
 	if now+slow < want {
 		retry = time.Hour
 	}
 	return now, slow, retry, nil
+}
+
+// wrote says that numbers that take let wait are in their row now, or are not and never will be.
+func (p *prefixes) wrote(n netip.Prefix, slow int, stored bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	q := p.queued[n] // there as long as anything is open
+	p.moves++
+	q.open, q.last = q.open-1, p.moves
+	if !stored {
+		q.n -= slow
+	}
 }
 
 // drip is how many of the numbers of a network that wait may be looked up now. They count as looked up.
@@ -143,27 +175,58 @@ func (p *prefixes) drip(n netip.Prefix, want int) (int, error) {
 	}
 	rate := float64(p.limits().SlowRate)
 	v.Tokens = min(rate, v.Tokens+rate*float64(now-v.At)/float64(time.Hour.Milliseconds()))
-	v.At, v.dirty = now, true
+	v.At, v.changes = now, v.changes+1
 	got := min(want, int(v.Tokens))
 	v.Tokens -= float64(got)
 	return got, nil
 }
 
-// waits sets how many numbers of each network wait.
-func (p *prefixes) waits(counted map[netip.Prefix]int) {
+// counting is what waits needs of the moment before the rows are counted.
+func (p *prefixes) counting() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.queued = counted
+	return p.moves
 }
 
-// save makes the counts durable. They end by themselves: nobody needs to know tomorrow where somebody was today.
+// count is what the worker has found of a network's numbers that wait.
+type count struct{ left, gone int } // those that still wait, and those that were let go on
+
+// waits sets how many numbers of each network wait, as they were counted since a moment.
+func (p *prefixes) waits(since uint64, counted map[netip.Prefix]count) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for n, q := range p.queued {
+		c := counted[n]
+		switch {
+		case q.open > 0 || q.last > since:
+			q.n -= c.gone
+		case c.left == 0:
+			delete(p.queued, n)
+		default:
+			q.n = c.left
+		}
+	}
+	for n, c := range counted {
+		if p.queued[n] == nil && c.left > 0 {
+			p.queued[n] = &queue{n: c.left}
+		}
+	}
+}
+
+// save makes the counts durable; what cannot be written stays for the next time. They end by themselves: nobody needs to
+// know tomorrow where somebody was today.
 func (p *prefixes) save(ctx context.Context) error {
 	now := p.now()
+	type written struct {
+		v       *prefix
+		changes int
+	}
 	var puts []store.RowPut
+	var of []written
 	p.mu.Lock()
 	for n, v := range p.by {
-		if !v.dirty {
-			if v.Day < now.Unix()/86400 && p.queued[n] == 0 {
+		if v.changes == v.saved {
+			if v.Day < now.Unix()/86400 && p.queued[n] == nil {
 				delete(p.by, n)
 			}
 			continue
@@ -173,8 +236,8 @@ func (p *prefixes) save(ctx context.Context) error {
 			p.mu.Unlock()
 			return fmt.Errorf("discovery: network: %w", err)
 		}
-		v.dirty = false
 		puts = append(puts, store.RowPut{Table: tableService, Key: prefixKey(n), Value: b, Expires: now.Add(2 * day).UnixMilli()})
+		of = append(of, written{v, v.changes})
 	}
 	p.mu.Unlock()
 	for len(puts) > 0 {
@@ -182,7 +245,12 @@ func (p *prefixes) save(ctx context.Context) error {
 		if err := p.store.Update(ctx, store.Update{Rows: puts[:n]}); err != nil {
 			return fmt.Errorf("discovery: network: %w", err)
 		}
-		puts = puts[n:]
+		p.mu.Lock()
+		for _, w := range of[:n] {
+			w.v.saved = w.changes
+		}
+		p.mu.Unlock()
+		puts, of = puts[n:], of[n:]
 	}
 	return nil
 }

@@ -152,6 +152,11 @@ func (r *ratios) save(ctx context.Context) error {
 		return nil
 	}
 	if err := r.store.Update(ctx, store.Update{Rows: puts}); err != nil {
+		r.mu.Lock()
+		for _, p := range puts { // for the next time
+			r.changed[strings.TrimPrefix(p.Key, ratioKey)] = true
+		}
+		r.mu.Unlock()
 		return fmt.Errorf("discovery: ratios: %w", err)
 	}
 	return nil

@@ -85,7 +85,11 @@ func (d *Discovery) Sync(ctx context.Context, r Request) (*Answer, error) {
 		return nil, err
 	}
 	defer done()
-	if err := s.run(ctx); err != nil {
+	err = s.run(ctx)
+	if len(s.slow) > 0 {
+		d.prefixes.wrote(networkOf(r.Address), len(s.slow), err == nil)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if s.out.Friends {

@@ -308,6 +308,51 @@ func TestSlowNetwork(t *testing.T) {
 	want(t, "the next day", len(a.Found), 10)
 }
 
+// However many sync behind one address at once, and whatever the worker counts meanwhile, as many numbers wait as may.
+func TestSlowNetworkAtOnce(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Limits.Prefix, c.Limits.SlowRate, c.Limits.SlowMost = 1, 1, 100 })
+	people := w.users(40)
+	w.settle()
+	answers := make([]*Answer, len(people))
+	w.must(each(len(people), func(i int) (err error) {
+		answers[i], err = w.d.Sync(context.Background(), Request{Account: people[i], Address: network(1), Region: "KR", Numbers: nums(1000+5*i, 1005+5*i)})
+		return err
+	}))
+	waiting, later := 0, 0
+	for _, a := range answers {
+		waiting += a.Waiting
+		later += len(a.Later)
+	}
+	want(t, "wait, and are to be sent later", say(waiting, later), "100 99")
+}
+
+// What the end of the server, or a full disk, keeps from being written is written the next time.
+func TestCountsAreWrittenLater(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Limits.Prefix = 10 })
+	w.settle()
+	n := networkOf(network(1))
+	_, _, _, err := w.d.prefixes.take(n, 10)
+	w.must(err)
+	w.d.ratios.mu.Lock()
+	w.d.ratios.move("KR", 0, 200)
+	w.d.ratios.mu.Unlock()
+	ended, end := context.WithCancel(context.Background())
+	end()
+	if err := w.d.save(ended); err == nil {
+		t.Fatal("written")
+	}
+	w.close()
+	w.open()
+	now, slow, _, err := w.d.prefixes.take(n, 1)
+	w.must(err)
+	want(t, "the network has asked for enough", say(now, slow), "0 1")
+	w.d.ratios.mu.Lock()
+	defer w.d.ratios.mu.Unlock()
+	if h := w.d.ratios.by["KR"]; h == nil || h[199] != 1 {
+		t.Fatal("the account does not stand where it stood")
+	}
+}
+
 func TestCarriersNetwork(t *testing.T) {
 	w := newWorld(t, func(c *Config) {
 		c.Limits.Prefix, c.Limits.Carrier = 10, 50

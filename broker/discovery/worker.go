@@ -36,16 +36,17 @@ func (d *Discovery) work(ctx context.Context) {
 			return
 		}
 		if d.numbers != nil {
-			d.note("slow numbers", d.dripAll(ctx))
-			d.note("new numbers", d.meetAll(ctx))
-			d.note("joined", d.joinedAll(ctx))
+			d.note(ctx, "slow numbers", d.dripAll(ctx))
+			d.note(ctx, "new numbers", d.meetAll(ctx))
+			d.note(ctx, "joined", d.joinedAll(ctx))
 		}
-		d.note("counts", d.save(ctx))
+		d.note(ctx, "counts", d.save(ctx))
 	}
 }
 
-func (d *Discovery) note(what string, err error) {
-	if err != nil && store.CodeOf(err) != store.CodeUnavailable {
+// note tells of what has failed; what the end has cut short has not.
+func (d *Discovery) note(ctx context.Context, what string, err error) {
+	if err != nil && ctx.Err() == nil && store.CodeOf(err) != store.CodeUnavailable {
 		d.metrics.failed.Inc()
 		d.log.Error("contact discovery: work failed", "what", what, keyErr, err)
 	}
@@ -249,38 +250,39 @@ func (d *Discovery) joined(ctx context.Context, r store.Row) error {
 
 // dripAll lets numbers that wait for their network go on, as many as its rate allows.
 func (d *Discovery) dripAll(ctx context.Context) error {
-	counted := make(map[netip.Prefix]int)
+	since := d.prefixes.counting()
+	counted := make(map[netip.Prefix]count)
 	total := 0
 	err := d.queued(ctx, tableSlow, func(rows []store.Row) error {
 		var errs error
 		for _, r := range rows {
-			n, left, err := d.drip(ctx, r)
+			n, c, err := d.drip(ctx, r)
 			if errs == nil {
 				errs = d.damaged(ctx, tableSlow, r, err)
 			}
-			counted[n] += left
-			total += left
+			counted[n] = count{counted[n].left + c.left, counted[n].gone + c.gone}
+			total += c.left
 		}
 		return errs
 	})
 	if err == nil {
-		d.prefixes.waits(counted)
+		d.prefixes.waits(since, counted)
 		d.metrics.waiting.Set(float64(total))
 	}
 	return err
 }
 
-// drip lets some numbers of a row go on. left is how many still wait, for network n.
-func (d *Discovery) drip(ctx context.Context, r store.Row) (n netip.Prefix, left int, err error) {
+// drip lets some numbers of a row, which wait for network n, go on.
+func (d *Discovery) drip(ctx context.Context, r store.Row) (n netip.Prefix, c count, err error) {
 	n, list, err := unpack(r.Value)
 	if err != nil {
-		return n, 0, err
+		return n, c, err
 	}
 	got, err := d.prefixes.drip(n, len(list))
 	if err != nil || got == 0 {
-		return n, len(list), err
+		return n, count{left: len(list)}, err
 	}
-	return n, len(list) - got, d.dripRow(ctx, r, n, list, got)
+	return n, count{len(list) - got, got}, d.dripRow(ctx, r, n, list, got)
 }
 
 // dripRow moves numbers of an account from those that wait to those that are new, in one change.
