@@ -549,3 +549,47 @@ func TestErased(t *testing.T) {
 		}
 	})
 }
+
+// TestErasedMeanwhile: an account ends while a worker has given one push of it to the lane and writes about another one;
+// what became of that push is known before the worker looks again.
+func TestErasedMeanwhile(t *testing.T) {
+	double(t, func(t *testing.T, w *world) {
+		w.start()
+		alice, bob, log := two(w)
+		carol := w.account("carol")
+		other := w.pair(carol, bob)
+		gate := make(chan struct{})
+		w.lane.set(func(l *doubleLane) { l.before = gate })
+		w.rules.answer(func(k key, st *state, now time.Time) (verdict, error) {
+			if k.log != other {
+				return verdict{}, nil
+			}
+			w.ok(w.store.EraseAccount(t.Context(), bob))
+			return verdict{action: wait, reason: ReasonWindow, until: now.Add(time.Minute), upto: st.Last}, nil
+		})
+		// The test is the worker: no other one takes what is queued already.
+		sh := w.b.table.shard(bob)
+		sh.mu.Lock()
+		a := w.b.table.make(sh, key{bob, 7, log}).a
+		a.queued = true
+		sh.mu.Unlock()
+		w.say(log, alice)
+		w.say(other, carol)
+		synctest.Wait()
+		var p pass
+		sh.mu.Lock()
+		a.working = true
+		for _, r := range a.rings {
+			r.todo = false
+			p.looks = append(p.looks, &look{r: r, base: r.st, news: r.news})
+		}
+		sh.mu.Unlock()
+		if w.b.run(sh, a, &p); len(p.looks) != 2 || w.lane.offered != 1 {
+			t.Fatalf("%d rings, %d pushes", len(p.looks), w.lane.offered)
+		}
+		close(gate)
+		synctest.Wait()
+		w.b.serve(a)
+		w.nothingWaits()
+	})
+}

@@ -122,14 +122,16 @@ func (b *Bridge) run(sh *shard, a *account, p *pass) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if store.CodeOf(err) == store.CodeNotFound { // the account was erased, and its rows with it
-		for _, r := range a.rings {
-			r.drop()
-		}
 		for _, l := range p.looks {
-			l.r.fly, l.r.result = nil, nil
+			if l.result != nil { // a push that was given to the lane just now is still to come back
+				l.r.fly, l.r.result = nil, nil
+			}
 			if l.base != nil && l.base.Due != 0 {
 				b.rowsDue.Add(-1)
 			}
+		}
+		for _, r := range a.rings {
+			r.drop()
 		}
 		return
 	}
