@@ -144,9 +144,10 @@ func (b *Bridge) PostPushes(log store.LogID, seq store.Seq) (PostPushes, error) 
 	if !b.tellsPosts() {
 		return PostPushes{Done: true}, nil
 	}
+	read := store.Position(b.read.Load()) // first, because a job is there before it passes its post
 	family, err := b.bulk.Family(postJob(log, seq))
 	if store.CodeOf(err) == store.CodeNotFound {
-		return b.unknown(log, seq)
+		return b.unknown(log, seq, read)
 	}
 	if err != nil {
 		return PostPushes{}, err
@@ -159,8 +160,9 @@ func (b *Bridge) PostPushes(log store.LogID, seq store.Seq) (PostPushes, error) 
 	return out, nil
 }
 
-// unknown is what can be said of a post without a job: it has none yet, or has none any more, or never will.
-func (b *Bridge) unknown(log store.LogID, seq store.Seq) (p PostPushes, err error) {
+// unknown is what can be said of a post without a job when everything up to a position was read: it has none yet, or has
+// none any more, or never will.
+func (b *Bridge) unknown(log store.LogID, seq store.Seq, read store.Position) (p PostPushes, err error) {
 	p.Done = true
 	info, err := b.store.Info(log)
 	if err != nil || !info.Key.Posts() {
@@ -183,7 +185,7 @@ func (b *Bridge) unknown(log store.LogID, seq store.Seq) (p PostPushes, err erro
 		ends = r.Time + postLives.Milliseconds()
 	}
 	// The reader has not come to it, which it does within moments.
-	p.Done = about.Silent || about.State == graph.PostCanceled || b.now().UnixMilli() >= ends || store.Position(b.read.Load()) > r.Position
+	p.Done = about.Silent || about.State == graph.PostCanceled || b.now().UnixMilli() >= ends || read > r.Position
 	return p, nil
 }
 

@@ -375,6 +375,54 @@ func TestPostStops(t *testing.T) {
 	})
 }
 
+// between is a store that does something once, after it was asked for a row of a table.
+type between struct {
+	store.Store
+	table store.Table
+	do    func()
+}
+
+func (s *between) Row(t store.Table, o store.Owner, key string) (store.Row, error) {
+	r, err := s.Store.Row(t, o, key)
+	if do := s.do; do != nil && t == s.table {
+		s.do = nil
+		do()
+	}
+	return r, err
+}
+
+// A post whose pushes begin just when somebody asks how far they are is not taken for one without any.
+func TestPostPushesAsTheyBegin(t *testing.T) {
+	double(t, func(t *testing.T, w *world) {
+		p := newPaper(t, w)
+		a := p.follower("a")
+		s := &between{Store: w.store, table: "service.bulkname"}
+		conf := w.conf
+		w.conf = func(c *Config) {
+			conf(c)
+			c.Store = s
+		}
+		w.start()
+		gate := make(chan struct{})
+		w.lane.set(func(l *doubleLane) { l.before = gate })
+		first := p.post(p.notices, "silent", graph.Post{Silent: true})
+		synctest.Wait()
+		s.do = func() {
+			p.post(p.notices, "hello")
+			synctest.Wait() // until the reader is past it
+		}
+		if got, err := w.b.PostPushes(p.notices, first+1); err != nil || got.Done {
+			t.Errorf("%+v, %v", got, err)
+		}
+		w.lane.set(func(l *doubleLane) { l.before = nil })
+		close(gate)
+		p.told("then", a)
+		if got, err := w.b.PostPushes(p.notices, first+1); err != nil || !got.Done || got.Sent != 1 {
+			t.Errorf("%+v, %v", got, err)
+		}
+	})
+}
+
 // A crash at whatever moment has nobody told twice, but for the pushes of one page, which are the same ones again.
 func TestPostCrash(t *testing.T) {
 	double(t, func(t *testing.T, w *world) {
