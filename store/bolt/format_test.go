@@ -2,10 +2,12 @@ package bolt
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -82,15 +84,18 @@ func TestConfigValidate(t *testing.T) {
 
 // Under MinFree appends are refused and reads go on; with space they go on by themselves.
 func TestNearlyFull(t *testing.T) {
-	free := uint64(50)
-	s := testStore(t, Config{Dir: t.TempDir(), FreeSpace: func(string) (uint64, uint64, error) { return free, 1000, nil }, MinFree: -1}, 3)
+	var free atomic.Uint64
+	free.Store(1000)
+	told := make(lineSink, 10)
+	s := testStore(t, Config{Dir: t.TempDir(), MinFree: 0.06, Logger: slog.New(slog.NewTextHandler(told, nil)),
+		FreeSpace: func(string) (uint64, uint64, error) { return free.Load(), 1000, nil }}, 3)
 	info := testPair(t, s, 1, 2)
 	say := func() error {
 		_, err := s.Append(store.Draft{Log: info.ID, Sender: 1, Text: []byte("x")}).Result()
 		return err
 	}
-	s.logs.cfg.MinFree = 0.06
-	s.look()
+	free.Store(50) // the keeper looks every second, at a moment of its own
+	told.wait("disk nearly full")
 	if err := say(); store.CodeOf(err) != store.CodeUnavailable || err.Error() != "disk nearly full" {
 		t.Fatal(err)
 	}
@@ -100,10 +105,23 @@ func TestNearlyFull(t *testing.T) {
 	if _, err := s.Read(store.Query{Log: info.ID, Viewer: 1}); err != nil {
 		t.Fatal(err)
 	}
-	free = 60
-	s.look()
+	free.Store(60)
+	told.wait("disk has space again")
 	if err := say(); err != nil || s.Healthy() != nil {
 		t.Fatal(err, s.Healthy())
+	}
+}
+
+// lineSink is what a logger writes to, for who waits for a line.
+type lineSink chan string
+
+func (l lineSink) Write(b []byte) (int, error) {
+	l <- string(b)
+	return len(b), nil
+}
+
+func (l lineSink) wait(what string) {
+	for !strings.Contains(<-l, what) {
 	}
 }
 
@@ -120,8 +138,8 @@ func TestProbe(t *testing.T) {
 	if s.Healthy() == nil {
 		t.Fatal("healthy")
 	}
+	_, end := s.Bounds() // before the disk is well: the keeper probes it every second, perhaps just now
 	disk.Heal()
-	_, end := s.Bounds()
 	s.probe()
 	if _, err := s.Follow(t.Context(), end); err != nil || s.Healthy() != nil {
 		t.Fatal(err, s.Healthy())
