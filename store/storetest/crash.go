@@ -176,7 +176,7 @@ func (c *crashCheck) kill(t *testing.T, dir string, round int) {
 	out, err := cmd.StdoutPipe()
 	noError(t, err)
 	noError(t, cmd.Start())
-	left := c.rng.IntN(crashLines)
+	left := 1 + c.rng.IntN(crashLines)
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		c.line(t, lines.Text())
