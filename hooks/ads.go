@@ -262,8 +262,9 @@ func (l *adLog) read(s Graph, info store.LogInfo, from int64) (added int, err er
 	if begin == 0 { // nothing is known yet
 		head, begin = info.Head, info.Head+1
 	}
+	upto := max(head, info.Head) // another reader may have had a newer head
 	had := len(posts)
-	newer, err := adsIn(s, info.ID, head, info.Head)
+	newer, err := adsIn(s, info.ID, head, upto)
 	if err != nil {
 		return 0, err
 	}
@@ -289,7 +290,7 @@ func (l *adLog) read(s Graph, info store.LogInfo, from int64) (added int, err er
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.posts, l.head, l.from, l.since = posts, info.Head, begin, since
+	l.posts, l.head, l.from, l.since = posts, upto, begin, since
 	return len(posts) - had, nil
 }
 

@@ -187,10 +187,27 @@ func TestAdBook(t *testing.T) {
 	check(200)
 	check(0)
 	check(0)
+	// One who looked at the log before the newest post, and reads further back after another has read that.
+	early, err := p.st.Info(cafe.news.ID)
+	p.must(err)
+	post(1)
+	book = adBook{}
+	check(len(all) - 1)
+	_, err = book.since(asBefore{p.st, early}, cafe.news.ID, all[0].time)
+	p.must(err)
+	check(0)
 	if _, err := book.since(p.st, 999, 0); err != nil {
 		t.Errorf("a log that is not there: %v", err)
 	}
 }
+
+// asBefore is a store whose logs are as they were.
+type asBefore struct {
+	Graph
+	info store.LogInfo
+}
+
+func (e asBefore) Info(store.LogID) (store.LogInfo, error) { return e.info, nil }
 
 // TestAdBookBounded: the book forgets whole logs rather than growing.
 func TestAdBookBounded(t *testing.T) {
