@@ -87,7 +87,7 @@ func BenchmarkDirectoryReads(b *testing.B) {
 		users = n
 	}
 	dir := b.TempDir()
-	if err := Load(context.Background(), Config{Dir: dir}, Seed{Users: users, Friends: 65, Password: "p"}, nil); err != nil {
+	if err := Load(context.Background(), Config{Dir: dir, MinFree: -1}, Seed{Users: users, Friends: 65, Password: "p"}, nil); err != nil {
 		b.Fatal(err)
 	}
 	d := testDirectoryFile(b, filepath.Join(dir, fileDirectory), directoryOptions{})

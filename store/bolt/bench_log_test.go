@@ -181,7 +181,7 @@ func TestStart(t *testing.T) {
 		dir = t.TempDir()
 	}
 	if _, err := os.Stat(dir + "/" + fileFormat); err != nil {
-		s, err := Open(Config{Dir: dir})
+		s, err := Open(Config{Dir: dir, MinFree: -1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -211,7 +211,7 @@ func TestStart(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	began, cpu := time.Now(), cpuTime()
-	s, err := Open(Config{Dir: dir})
+	s, err := Open(Config{Dir: dir, MinFree: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

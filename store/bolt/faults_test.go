@@ -16,7 +16,7 @@ func breakable(cfg Config) func(t testing.TB, dir string) (store.Store, storetes
 		t.Helper()
 		disk := faultfs.New(journal.OS)
 		cfg := cfg
-		cfg.Dir, cfg.FS = dir, disk
+		cfg.Dir, cfg.MinFree, cfg.FS = dir, -1, disk
 		s, err := Open(cfg)
 		if err != nil {
 			t.Fatal(err)

@@ -18,7 +18,7 @@ func opener(cfg Config) storetest.OpenStore {
 	return func(t testing.TB, dir string) store.Store {
 		t.Helper()
 		cfg := cfg
-		cfg.Dir = dir
+		cfg.Dir, cfg.MinFree = dir, -1
 		s, err := Open(cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -117,7 +117,7 @@ func TestPowerCut(t *testing.T) {
 	for range 5 {
 		dir := t.TempDir()
 		disk := faultfs.New(journal.OS)
-		s, err := Open(Config{Dir: dir, FS: disk, SegmentBytes: 32 << 10, CheckpointRecords: 50})
+		s, err := Open(Config{Dir: dir, MinFree: -1, FS: disk, SegmentBytes: 32 << 10, CheckpointRecords: 50})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,7 +10,7 @@ import (
 // What is sealed opens for its account and purpose alone, also after the store was opened anew.
 func TestSealRow(t *testing.T) {
 	dir := t.TempDir()
-	s, err := Open(Config{Dir: dir})
+	s, err := Open(Config{Dir: dir, MinFree: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func TestSealRow(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if s, err = Open(Config{Dir: dir}); err != nil {
+	if s, err = Open(Config{Dir: dir, MinFree: -1}); err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()

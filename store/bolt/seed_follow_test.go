@@ -9,7 +9,7 @@ import (
 
 // Follows that are loaded are what follows one by one would have been: in both orders, ended by the user, gone with it.
 func TestLoadFollows(t *testing.T) {
-	cfg := Config{Dir: t.TempDir()}
+	cfg := Config{Dir: t.TempDir(), MinFree: -1}
 	const users = 2500 // more than a page
 	if err := Load(t.Context(), cfg, Seed{Users: users, Password: "p"}, nil); err != nil {
 		t.Fatal(err)

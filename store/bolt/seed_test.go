@@ -120,7 +120,7 @@ func TestLoad(t *testing.T) {
 		}
 		last[stage] = done
 	}
-	if err := Load(t.Context(), Config{Dir: dir}, s, progress); err != nil {
+	if err := Load(t.Context(), Config{Dir: dir, MinFree: -1}, s, progress); err != nil {
 		t.Fatal(err)
 	}
 	for stage, want := range map[string]int{"accounts": 300, "friends": 300, "rooms": 6, "pairs": 300, "messages": 2000} {
@@ -128,11 +128,11 @@ func TestLoad(t *testing.T) {
 			t.Errorf("%s: ended at %d", stage, last[stage])
 		}
 	}
-	if err := Load(t.Context(), Config{Dir: dir}, s, nil); !errors.Is(err, ErrNotEmpty) {
+	if err := Load(t.Context(), Config{Dir: dir, MinFree: -1}, s, nil); !errors.Is(err, ErrNotEmpty) {
 		t.Fatalf("a second load: %v", err)
 	}
 	st := testStore(t, Config{Dir: dir}, 0)
-	if err := Load(t.Context(), Config{Dir: dir}, s, nil); !errors.Is(err, ErrLocked) {
+	if err := Load(t.Context(), Config{Dir: dir, MinFree: -1}, s, nil); !errors.Is(err, ErrLocked) {
 		t.Fatalf("beside a server: %v", err)
 	}
 	salts := map[[32]byte]bool{}
@@ -223,7 +223,7 @@ func TestLoadKeepsOperators(t *testing.T) {
 	if err := st.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := Load(t.Context(), Config{Dir: dir}, Seed{Users: 3, Password: "p"}, nil); err != nil {
+	if err := Load(t.Context(), Config{Dir: dir, MinFree: -1}, Seed{Users: 3, Password: "p"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	st = testStore(t, Config{Dir: dir}, 0)
@@ -239,7 +239,7 @@ func TestLoadGivenUp(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
 	s := Seed{Users: 100, Friends: 2, Password: "p"}
-	err := Load(ctx, Config{Dir: dir}, s, func(stage string, done, total int) {
+	err := Load(ctx, Config{Dir: dir, MinFree: -1}, s, func(stage string, done, total int) {
 		if stage == "friends" {
 			cancel()
 		}
@@ -250,7 +250,7 @@ func TestLoadGivenUp(t *testing.T) {
 	if left, err := filepath.Glob(filepath.Join(dir, "*.seed")); err != nil || len(left) > 0 {
 		t.Fatalf("left: %v, %v", left, err)
 	}
-	if err := Load(t.Context(), Config{Dir: dir}, s, nil); err != nil { // nothing is there, so it can be tried again
+	if err := Load(t.Context(), Config{Dir: dir, MinFree: -1}, s, nil); err != nil { // nothing is there, so it can be tried again
 		t.Fatal(err)
 	}
 }
@@ -268,7 +268,7 @@ func TestLoadMillion(t *testing.T) {
 		s.Rooms = 0
 	}
 	start, last := time.Now(), ""
-	if err := Load(t.Context(), Config{Dir: dir}, s, func(stage string, done, total int) {
+	if err := Load(t.Context(), Config{Dir: dir, MinFree: -1}, s, func(stage string, done, total int) {
 		if done == total && stage != last {
 			last = stage
 			t.Logf("%6.1f s: %d %s", time.Since(start).Seconds(), total, stage)
