@@ -307,18 +307,26 @@ func TestSilentServer(t *testing.T) {
 }
 
 func TestNobodyListens(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	deaf, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln.Close()
+	defer syscall.Close(deaf)
+	if err := syscall.Bind(deaf, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil { // so that nobody else is given the port
+		t.Fatal(err)
+	}
+	at, err := syscall.Getsockname(deaf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(at.(*syscall.SockaddrInet4).Port))
 	h := newRecorder()
-	dial(start(t), Config{To: ln.Addr().(*net.TCPAddr).AddrPort()}, h)
+	dial(start(t), Config{To: to}, h)
 	if err := <-h.closed; !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("%v", err)
 	}
 	h = newRecorder()
-	dial(start(t), Config{To: ln.Addr().(*net.TCPAddr).AddrPort(), From: netip.MustParseAddr("192.0.2.1")}, h)
+	dial(start(t), Config{To: to, From: netip.MustParseAddr("192.0.2.1")}, h)
 	if err := <-h.closed; !errors.Is(err, syscall.EADDRNOTAVAIL) {
 		t.Errorf("a foreign source address: %v", err)
 	}

@@ -89,7 +89,7 @@ func broadcast(ctx context.Context, o *Options, log io.Writer) (*Report, error) 
 	c := f.sample()
 	r.Interrupted = ctx.Err() != nil
 	r.measured(f, a, c)
-	f.each(func(sh *shard) { sh.stopped = true })
+	f.stop()
 	f.await(context.WithoutCancel(ctx), o.Drain, func(t totals) bool { // a post counts once as acknowledged, and often as delivered
 		return t.acked+t.refused >= t.sent && t.delivered+uint64(o.Posts) >= t.acked+f.posted()
 	})

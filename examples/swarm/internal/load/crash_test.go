@@ -4,21 +4,37 @@ package load
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 )
 
 // crashes arranges for the server to crash at every 150th message, losing the
-// last lose entries of each log.
-func crashes(b *faulty, lose int) {
-	crashed := 0
+// last lose entries of each log, five times. Some messages after the last one
+// it calls done.
+func crashes(b *faulty, lose int, done func()) {
+	crashed, after := 0, 0
+	var over atomic.Int64
 	b.before = func(n int) {
 		if n/150 > crashed && crashed < 5 {
 			crashed = n / 150
-			b.wg.Go(func() { b.crash(lose) })
+			b.wg.Go(func() {
+				b.crash(lose)
+				over.Add(1)
+			})
+		}
+		if over.Load() == 5 {
+			if after++; after == 100 {
+				done()
+			}
 		}
 	}
 }
+
+// forever is the -time of runs that a test ends itself, when as much has
+// happened as it needs.
+const forever = "1h"
 
 // TestCrashWithRepeatsRecognized: with ids that the server remembers nothing is
 // stored twice, and what was acknowledged is found.
@@ -27,8 +43,13 @@ func TestCrashWithRepeatsRecognized(t *testing.T) {
 		for _, live := range []string{"-live=false", "-live"} {
 			b := newFaulty(t)
 			b.chat, b.dedupe = true, true
-			crashes(b, 0)
-			r := swarm(t, "crash", "-addr", b.addr(), "-target", "hwangso", "-n", "4", "-inflight", "3", "-qos", qos, live, "-time", "600ms", "-strict")
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			crashes(b, 0, cancel)
+			r, err := trySwarm(t, ctx, "crash", "-addr", b.addr(), "-target", "hwangso", "-n", "4", "-inflight", "3", "-qos", qos, live, "-time", forever, "-strict")
+			if err != nil {
+				t.Fatal(err)
+			}
 			c := r.Crash
 			if c.Acknowledged == 0 || c.Lost != 0 || c.SessionsLost != 0 || c.StoredTwice != 0 || c.Gaps != 0 || c.OutOfOrder != 0 || c.Maybe != 0 || !c.Sequenced {
 				t.Errorf("QoS %s %s: %+v", qos, live, c)
@@ -50,7 +71,15 @@ func TestCrashFindsWhatIsLost(t *testing.T) {
 	b.chat, b.dedupe = true, true
 	// Of each log the server acknowledges message 20 and forgets it, leaving a
 	// gap in the sequence.
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	far := 0
 	b.keep = func(_ string, n int, e entry) []entry {
+		if n == 60 {
+			if far++; far == 3 {
+				cancel()
+			}
+		}
 		if n == 20 {
 			return []entry{{e.topic, []byte(`{"s":21,"b":"something else"}`)}}
 		}
@@ -59,7 +88,10 @@ func TestCrashFindsWhatIsLost(t *testing.T) {
 		}
 		return []entry{e}
 	}
-	r := swarm(t, "crash", "-addr", b.addr(), "-target", "hwangso", "-n", "3", "-time", "500ms", "-drain", "300ms")
+	r, err := trySwarm(t, ctx, "crash", "-addr", b.addr(), "-target", "hwangso", "-n", "3", "-time", forever, "-drain", quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if c := r.Crash; c.Lost != 6 || c.Gaps != 3 || c.Found+6 != c.Acknowledged || r.Clean() {
 		t.Errorf("lost %d, gaps %d, found %d of %d", c.Lost, c.Gaps, c.Found, c.Acknowledged)
 	}
@@ -71,13 +103,25 @@ func TestCrashFindsWhatIsStoredTwice(t *testing.T) {
 	b := newFaulty(t)
 	b.chat = true
 	b.ignore = func(n int) bool { return n == 40 || n == 80 }
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var over atomic.Int64
 	b.before = func(n int) {
 		// The others go on until the one without an answer is resent.
 		if n == 60 || n == 100 {
-			b.wg.Go(func() { b.crash(0) })
+			b.wg.Go(func() {
+				b.crash(0)
+				over.Add(1)
+			})
+		}
+		if n >= 200 && over.Load() == 2 {
+			cancel()
 		}
 	}
-	r := swarm(t, "crash", "-addr", b.addr(), "-target", "hwangso", "-n", "3", "-inflight", "2", "-time", "700ms")
+	r, err := trySwarm(t, ctx, "crash", "-addr", b.addr(), "-target", "hwangso", "-n", "3", "-inflight", "2", "-time", forever)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if c := r.Crash; c.StoredTwice < 2 || c.Lost != 0 || c.Redelivered != 0 || r.Clean() {
 		t.Errorf("%+v", c)
 	}
@@ -94,7 +138,15 @@ func TestCrashTellsStoredFromDeliveredOrder(t *testing.T) {
 		b := newFaulty(t)
 		b.chat = true
 		held := make(map[string]entry) // by topic: both writers have a message 10
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		far := 0
 		b.keep = func(topic string, n int, e entry) []entry {
+			if n == 20 {
+				if far++; far == 2 {
+					cancel()
+				}
+			}
 			seq := func(s int) entry {
 				e.payload = append(fmt.Appendf(nil, `{"s":%d,`, s), e.payload[bytes.IndexByte(e.payload, ',')+1:]...)
 				return e
@@ -113,7 +165,10 @@ func TestCrashTellsStoredFromDeliveredOrder(t *testing.T) {
 			}
 			return []entry{seq(n + 1)}
 		}
-		r := swarm(t, "crash", "-addr", b.addr(), "-target", "hwangso", "-n", "2", "-time", "200ms")
+		r, err := trySwarm(t, ctx, "crash", "-addr", b.addr(), "-target", "hwangso", "-n", "2", "-time", forever)
+		if err != nil {
+			t.Fatal(err)
+		}
 		want := uint64(0)
 		if stored {
 			want = 2

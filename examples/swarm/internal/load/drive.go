@@ -47,7 +47,7 @@ func (f *fleet) drive(ctx context.Context, settings string, receivers, senders [
 	b := f.sample()
 	r.Interrupted = ctx.Err() != nil
 	r.measured(f, a, b)
-	f.each(func(s *shard) { s.stopped = true })
+	f.stop()
 
 	// What is under way may still arrive; a second ^C ends this too.
 	fan := f.fan()
@@ -96,6 +96,16 @@ func (f *fleet) begin(begin, from, until int64) {
 			s.loop.Set(unstick, now+int64(time.Second))
 		}
 		s.loop.Set(unstick, engine.Now()+int64(time.Second))
+	})
+}
+
+// stop ends the senders. What is due by now is, although a loop that was held up may not have seen it yet.
+func (f *fleet) stop() {
+	f.each(func(s *shard) {
+		if s.pace.interval > 0 && len(s.senders) > 0 {
+			s.pace.fire(engine.Now())
+		}
+		s.stopped = true
 	})
 }
 

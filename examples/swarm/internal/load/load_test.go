@@ -8,10 +8,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -28,9 +30,15 @@ func swarm(tb testing.TB, args ...string) *Report {
 
 func trySwarm(tb testing.TB, ctx context.Context, args ...string) (*Report, error) {
 	tb.Helper()
+	return heardSwarm(tb, ctx, io.Discard, args...)
+}
+
+// heardSwarm is trySwarm that tells also somebody else what the program says while it runs.
+func heardSwarm(tb testing.TB, ctx context.Context, said io.Writer, args ...string) (*Report, error) {
+	tb.Helper()
 	file := filepath.Join(tb.TempDir(), "report.json")
 	var out, log bytes.Buffer
-	err := Main(ctx, append(args, "-json", file), &out, &log)
+	err := Main(ctx, append(args, "-json", file), &out, io.MultiWriter(&log, said))
 	if err != nil && !errors.Is(err, ErrNotClean) {
 		return nil, err
 	}
@@ -74,6 +82,9 @@ func TestCleanServer(t *testing.T) {
 	}
 }
 
+// quiet is the -drain of runs in which something never comes: so long nothing else may come either, on the busiest machine.
+const quiet = "2s"
+
 // TestFaultsAreCounted: a server that loses, doubles and swaps known messages
 // gets exactly these counted.
 func TestFaultsAreCounted(t *testing.T) {
@@ -97,7 +108,14 @@ func TestFaultsAreCounted(t *testing.T) {
 		}
 		return []entry{e}
 	}
-	r, err := trySwarm(t, t.Context(), "pairs", "-addr", b.addr(), "-n", "4", "-count", "400", "-drain", "300ms", "-time", "2s", "-strict")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	b.before = func(n int) {
+		if n == 4*400-1 { // the last one: what is lost would be waited for
+			cancel()
+		}
+	}
+	r, err := trySwarm(t, ctx, "pairs", "-addr", b.addr(), "-n", "4", "-count", "400", "-drain", quiet, "-time", "1h", "-strict")
 	if !errors.Is(err, ErrNotClean) {
 		t.Errorf("-strict says %v", err)
 	}
@@ -142,7 +160,17 @@ func TestUnansweredIsNeitherLostNorAcked(t *testing.T) {
 		}
 		return []entry{e}
 	}
-	r := swarm(t, "pairs", "-addr", b.addr(), "-n", "1", "-count", "20", "-inflight", "4", "-drain", "200ms", "-time", "1s")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	b.before = func(n int) {
+		if n == 19 {
+			cancel()
+		}
+	}
+	r, err := trySwarm(t, ctx, "pairs", "-addr", b.addr(), "-n", "1", "-count", "20", "-inflight", "4", "-drain", quiet, "-time", "1h")
+	if err != nil {
+		t.Fatal(err)
+	}
 	if r.Unanswered != 1 || r.Lost != 0 || r.Acked != 19 || r.Sent != 20 {
 		t.Errorf("unanswered %d, lost %d, acked %d, sent %d", r.Unanswered, r.Lost, r.Acked, r.Sent)
 	}
@@ -212,7 +240,7 @@ func TestOfflineCountsWhatIsMissing(t *testing.T) {
 		}
 		return []entry{e}
 	}
-	r := swarm(t, "offline", "-addr", b.addr(), "-n", "3", "-messages", "50", "-drain", "200ms")
+	r := swarm(t, "offline", "-addr", b.addr(), "-n", "3", "-messages", "50", "-drain", quiet)
 	if r.Lost != 6 || r.Delivered != 144 || r.Clean() {
 		t.Errorf("lost %d, delivered %d", r.Lost, r.Delivered)
 	}
@@ -263,7 +291,7 @@ func TestBroadcast(t *testing.T) {
 		}
 		return []entry{e}
 	}
-	r, err := trySwarm(t, t.Context(), append(args, "-addr", b.addr(), "-drain", "300ms")...)
+	r, err := trySwarm(t, t.Context(), append(args, "-addr", b.addr(), "-drain", quiet)...)
 	if !errors.Is(err, ErrNotClean) || r.Lost != 20 || len(r.Notes) != 1 {
 		t.Errorf("%v: lost %d, notes %v", err, r.Lost, r.Notes)
 	}
@@ -313,10 +341,20 @@ func TestInterrupted(t *testing.T) {
 
 func TestErrorsSayWhatToDo(t *testing.T) {
 	b := newFaulty(t)
-	free := newFaulty(t)
-	free.ln.Close() // nobody listens there now
+	deaf, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(deaf)
+	if err := syscall.Bind(deaf, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil { // nobody listens there, or will
+		t.Fatal(err)
+	}
+	at, err := syscall.Getsockname(deaf)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct{ args, want string }{
-		{"pairs -addr " + free.addr(), "connection refused: is the broker running on"},
+		{fmt.Sprint("pairs -addr 127.0.0.1:", at.(*syscall.SockaddrInet4).Port), "connection refused: is the broker running on"},
 		{"pairs -addr 192.0.2.1:1883", "not a loopback address"},
 		{"pairs -addr example.org:1883", "not a loopback address"},
 		{"pairs -addr 127.0.0.1", "give host:port"},

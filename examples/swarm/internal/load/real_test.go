@@ -3,6 +3,8 @@
 package load
 
 import (
+	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -13,11 +15,13 @@ import (
 	"io"
 	"log/slog"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -148,20 +152,29 @@ func startMosquitto(t *testing.T) *mosquitto {
 			t.Skip("mosquitto is not installed")
 		}
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := ln.Addr().(*net.TCPAddr).Port
-	ln.Close()
-	m := &mosquitto{t: t, port: port, conf: filepath.Join(t.TempDir(), "mosquitto.conf")}
-	conf := fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nlog_type none\n", port)
+	m := &mosquitto{t: t, port: freePort(t), conf: filepath.Join(t.TempDir(), "mosquitto.conf")}
+	conf := fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nlog_type none\n", m.port)
 	if err := os.WriteFile(m.conf, []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	m.start(bin)
 	t.Cleanup(func() { m.kill() })
 	return m
+}
+
+// freePort is a port for a server of its own that comes back to it. It is below those that Linux gives out by itself,
+// or some connection might have it in between.
+func freePort(t *testing.T) int {
+	t.Helper()
+	for range 1000 {
+		port := 10_000 + mathrand.IntN(22_768)
+		if ln, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port)); err == nil {
+			ln.Close()
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return 0
 }
 
 func (m *mosquitto) start(bin string) {
@@ -215,17 +228,41 @@ func TestAgainstMosquitto(t *testing.T) {
 	}
 }
 
+// hears closes a chan when something is said.
+type hears struct {
+	what  string
+	once  sync.Once
+	heard chan struct{}
+}
+
+func (h *hears) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte(h.what)) {
+		h.once.Do(func() { close(h.heard) })
+	}
+	return len(b), nil
+}
+
 // TestMosquittoLosesWhatItQueuesAtKill: it acknowledges what it has in memory
 // only, and a crash run has to show that.
 func TestMosquittoLosesWhatItQueuesAtKill(t *testing.T) {
 	m := startMosquitto(t)
 	done := make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	writing := &hears{what: "crash the server now", heard: make(chan struct{})}
 	go func() {
 		defer close(done)
-		time.Sleep(400 * time.Millisecond) // somewhere in the middle of the run
+		select {
+		case <-writing.heard:
+		case <-ctx.Done():
+			return
+		}
+		time.Sleep(time.Second) // somewhere in the middle of the run
 		m.start(m.kill())
+		time.Sleep(300 * time.Millisecond)
+		cancel()
 	}()
-	r, err := trySwarm(t, t.Context(), "crash", "-addr", m.addr(), "-n", "5", "-time", "900ms", "-drain", "400ms")
+	r, err := heardSwarm(t, ctx, writing, "crash", "-addr", m.addr(), "-n", "5", "-time", forever, "-drain", quiet)
+	cancel()
 	<-done
 	if err != nil {
 		t.Fatal(err)
