@@ -439,6 +439,9 @@ func TestGuests(t *testing.T) {
 	addr := serve(t, w, func(o *Options) { o.Guests = 2 }, &watch{ended: ended})
 	one := open(t, addr, login{user: "alice", secret: "pw", id: "g1", version: 4})
 	two := open(t, addr, login{user: "alice", secret: "pw", id: "g2", version: 4})
+	for _, c := range []*client{one, two} { // a guest is counted after its CONNACK, and before it is answered anything
+		c.drainedWithout(t)
+	}
 	three, _ := dial(t, addr, login{user: "alice", secret: "pw", id: "g3", version: 4})
 	three.closed()
 	open(t, addr, login{user: "bob", secret: "pw", id: "g1", version: 4})
