@@ -106,6 +106,7 @@ func (f *fleet) stop() {
 			s.pace.fire(engine.Now())
 		}
 		s.stopped = true
+		s.publish() // who waits for answers must know of what was sent just now
 	})
 }
 
