@@ -155,7 +155,7 @@ func TestKeepAliveExtremes(t *testing.T) {
 }
 
 func TestStuckReader(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.WriteStall, c.SendBuffer = 200*time.Millisecond, 8<<10 })
+	r := newRig(t, func(c *Config) { c.WriteStall, c.SendBuffer = time.Second, 8<<10 })
 	other := login(t, r.addr, connectV311)
 	nc := login(t, r.addr, connectV311)
 	nc.(*net.TCPConn).SetReadBuffer(4 << 10)
