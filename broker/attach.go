@@ -67,15 +67,17 @@ func (b *Broker) Attach(ctx context.Context, c Connect, l Link) (s *Session, pre
 	}
 	s.lang = view.ParseLang(acct.Language)
 	rewound := b.rewinds.count()
-	if present, err = s.restore(ctx, c.Clean); err != nil {
+	present, replaced, err := s.restore(ctx, c.Clean)
+	if err != nil {
 		return nil, false, err
 	}
 	if !b.registry.add(s, b.cfg.MaxGuests) {
 		return nil, false, hooks.ErrGuests
 	}
 	if !s.guest {
-		if err := s.look(rewound); err != nil {
+		if err := s.look(ctx, rewound, replaced); err != nil {
 			b.registry.remove(s)
+			close(s.done) // somebody may have found it and wait
 			return nil, false, err
 		}
 	}
@@ -115,27 +117,27 @@ func (b *Broker) stillIn(id hooks.Identity) error {
 	return err
 }
 
-// restore takes up or clears the session row. A guest has none.
-func (s *Session) restore(ctx context.Context, clean bool) (present bool, err error) {
+// restore takes up or clears the session row, and reports whether it replaced it. A guest has none.
+func (s *Session) restore(ctx context.Context, clean bool) (present, replaced bool, err error) {
 	b, id := s.b, s.id
 	if s.guest {
 		s.row = &store.Session{}
-		return false, nil
+		return false, false, nil
 	}
 	row, err := b.store.LoadSession(id.Account, id.Device)
 	if store.CodeOf(err) == store.CodeNotFound {
 		row, err = &store.Session{Account: id.Account, Device: id.Device, Epoch: b.store.Epoch()}, nil
 	}
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	if row.Present && clean {
 		row.Present, row.Filters, row.Inflight = false, nil, nil
 		if err := b.store.SaveSession(ctx, row); err != nil {
-			return false, err
+			return false, false, err
 		}
 		if _, err := b.store.Release(store.Release{Account: id.Account, Device: id.Device}).Result(); err != nil {
-			return false, err
+			return false, false, err
 		}
 	}
 	present = row.Present
@@ -143,11 +145,10 @@ func (s *Session) restore(ctx context.Context, clean bool) (present bool, err er
 	case present && row.Expiry == s.expiry:
 		b.store.PutDisconnect(id.Account, id.Device, nil, 0, nil) // connected: what is in flight is ours to know now
 	case present || s.expiry > 0:
-		started := *row
-		started.Present, started.Expiry, started.Disconnected, started.Inflight = true, s.expiry, 0, nil
-		if err := b.store.SaveSession(ctx, &started); err != nil {
-			return false, err
+		if err := s.replace(ctx, row); err != nil {
+			return false, false, err
 		}
+		replaced = true
 	}
 	if !present {
 		row.Filters, row.Inflight = nil, nil
@@ -161,7 +162,14 @@ func (s *Session) restore(ctx context.Context, clean bool) (present bool, err er
 		s.filters, s.parsed = append(s.filters, f), append(s.parsed, p)
 	}
 	s.row = row
-	return present, nil
+	return present, replaced, nil
+}
+
+// replace saves a row as that of a connected device.
+func (s *Session) replace(ctx context.Context, row *store.Session) error {
+	started := *row
+	started.Present, started.Expiry, started.Disconnected, started.Inflight = true, s.expiry, 0, nil
+	return s.b.store.SaveSession(ctx, &started)
 }
 
 func (s *Session) parseFilter(topic string) (hooks.Filter, error) {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -114,5 +115,55 @@ func TestAcknowledgedWhileSubscribing(t *testing.T) {
 	bob = w.connect("bob", "b")
 	if p := bob.deliveries(1)[0]; !strings.Contains(p, `"b":"new"`) {
 		t.Errorf("what was acknowledged came again: %s", p)
+	}
+}
+
+// failing is a store that loads a row once, and fails the next time.
+type failing struct {
+	store.Store
+	loads         int
+	loaded, fails func()
+}
+
+func (f *failing) LoadSession(a store.AccountID, d store.DeviceID) (*store.Session, error) {
+	if f.loads++; f.loads > 1 {
+		f.fails()
+		return nil, store.ErrClosed
+	}
+	defer f.loaded()
+	return f.Store.LoadSession(a, d)
+}
+
+// foundLink tells that somebody has found its session.
+type foundLink struct{ found chan struct{} }
+
+func (l *foundLink) Write([]Item) error { return nil }
+func (l *foundLink) Close(error)        { close(l.found) }
+func (l *foundLink) Overdue() bool      { return false }
+
+// Whoever ends a session that is found before its connection turns out to fail does not wait for it.
+func TestDisconnectWhileAttachingFails(t *testing.T) {
+	f := &failing{}
+	w := newWorldStore(t, Events{}, func(st store.Store) store.Store { f.Store = st; return f }, "bob")
+	l := &foundLink{found: make(chan struct{})}
+	ended := make(chan error, 1)
+	f.loaded = func() { // so many were accepted since that they are forgotten: the row is loaded again
+		w.b.rewinds.mu.Lock()
+		w.b.rewinds.n++
+		w.b.rewinds.mu.Unlock()
+	}
+	f.fails = func() {
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), longest)
+			defer cancel()
+			ended <- w.b.Disconnect(ctx, w.users["bob"].ID, 0, ErrRemoved)
+		}()
+		<-l.found
+	}
+	if _, _, err := w.b.Attach(t.Context(), Connect{Identity: w.identity("bob", "b", false), Expiry: 60}, l); !errors.Is(err, store.ErrClosed) {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }

@@ -29,7 +29,7 @@ type feed struct {
 
 	again store.Seq // up to here only what became visible lately is sent: see rewind.go; 0: everything
 	turns uint32    // how often it was taken back, or is to be decided again: a page read before is old
-	mixed bool      // what is in flight is not in the order of sequences
+	mixed bool      // what is in flight is not in the order of sequences, or lies behind what the row has as confirmed
 
 	parked int64 // waits: until then (Unix milliseconds) or for a change; see posts.go
 

@@ -155,21 +155,27 @@ func (b *Broker) rewindFor(ctx context.Context, a accepted) error {
 }
 
 // hold gives the store what was acknowledged and keeps the cursor of one log from being saved from then on, until
-// rewind, or until it is called with 0.
+// rewind, or until it is called with 0. It waits while the row is being replaced.
 func (s *Session) hold(log store.LogID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if log != 0 && !s.loading && !s.ended && !s.frozen {
+	for log != 0 && s.frozen && !s.ended {
+		s.wait()
+	}
+	if log != 0 && !s.loading && !s.ended {
 		if m := s.takeCursors(); m != nil {
 			s.b.store.PutCursors(s.id.Account, s.id.Device, m)
 		}
 	}
 	s.held = log
+	s.signal()
 }
 
 // look takes back what was accepted between the loading of the row, when so many rewinds had been, and now, when the
-// session is listed.
-func (s *Session) look(since uint64) error {
+// session is listed; on the disk too, if the row was replaced meanwhile.
+func (s *Session) look(ctx context.Context, since uint64, replaced bool) error {
+	s.freeze()
+	defer s.thaw()
 	recent, all := s.b.rewinds.since(since)
 	if !all { // a thousand conversations were accepted meanwhile
 		row, err := s.b.store.LoadSession(s.id.Account, s.id.Device)
@@ -181,13 +187,18 @@ func (s *Session) look(since uint64) error {
 		s.mu.Unlock()
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	back := false
 	for _, a := range recent {
 		if a.account == s.id.Account {
 			rewindRow(s.row, a.log, a.from-1)
+			back = true
 		}
 	}
-	return nil
+	s.mu.Unlock()
+	if !back || !replaced {
+		return nil
+	}
+	return s.replace(ctx, s.row) // nobody changes it before thaw
 }
 
 // rewindRow takes a row that was loaded back as the store does the one on the disk.
@@ -205,6 +216,7 @@ func (s *Session) rewind(ref store.LogRef, after, known store.Seq, until uint64)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held = 0
+	s.signal()
 	if s.row != nil && (s.loading || !s.started) {
 		rewindRow(s.row, ref.ID, after)
 	}
@@ -227,7 +239,7 @@ func (s *Session) rewind(ref store.LogRef, after, known store.Seq, until uint64)
 		if f = s.newFeed(ref.ID, t); f == nil {
 			return
 		}
-		f.next, f.acked, f.saved, f.again = after, after, after, known
+		f.next, f.acked, f.saved, f.again, f.mixed = after, after, after, known, known > after
 		s.addFeed(f)
 	}
 	f.head = max(f.head, head)
@@ -247,7 +259,7 @@ func (f *feed) rewind(after store.Seq) {
 		return
 	}
 	f.again = max(f.again, f.next)
-	f.mixed = f.unacked > 0
+	f.mixed = true // what is sent from here on lies behind what the row has as confirmed
 	f.next = after
 	f.acked, f.saved = min(f.acked, after), min(f.saved, after)
 	f.low0, f.last0, f.written0 = 0, 0, 0
@@ -273,6 +285,6 @@ func (f *feed) forward(page *pageContext, seq store.Seq) {
 		if !f.fresh {
 			f.base = max(f.base, f.again)
 		}
-		f.again = 0
+		f.again, f.mixed = 0, f.unacked > 0
 	}
 }

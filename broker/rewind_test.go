@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hwangso/hwangso/store"
 )
@@ -148,6 +149,76 @@ func TestAcceptWithFullHands(t *testing.T) {
 	w.say(log, "alice", "six", store.AudienceBoth)
 	bob = w.connect("bob", "b")
 	want(t, bob.numbers(1), "6 ")
+}
+
+// What was accepted and is not acknowledged when the connection ends is sent on the next one, once.
+func TestAcceptedInFlight(t *testing.T) {
+	w := newWorld(t, "alice", "bob")
+	log := w.pair("alice", "bob")
+	bob := w.connect("bob", "b", withoutAcks)
+	bob.subscribe("user/+/json")
+	w.say(log, "alice", "one", store.AudienceBoth)
+	w.say(log, "alice", "two", store.AudienceRequest)
+	w.say(log, "alice", "three", store.AudienceBoth)
+	for _, it := range bob.wait(2, delivery) {
+		bob.s.Acked(it.PacketID)
+	}
+	w.accept(log, "bob")
+	want(t, bob.numbers(3), "1 3[2,2] 2 ")
+	w.say(log, "alice", "four", store.AudienceBoth)
+	want(t, bob.numbers(4), "1 3[2,2] 2 4 ")
+	bob.vanish()
+	bob = w.connect("bob", "b")
+	want(t, bob.numbers(2), "2 4 ")
+	w.say(log, "alice", "five", store.AudienceBoth)
+	want(t, bob.numbers(3), "2 4 5 ")
+	bob.leave()
+	bob = w.connect("bob", "b")
+	w.say(log, "alice", "six", store.AudienceBoth)
+	want(t, bob.numbers(1), "6 ")
+}
+
+// A device whose row is replaced by a SUBSCRIBE, or by a connection, just when its user accepts has the accepted messages due
+// until it confirms them.
+func TestAcceptWhileARowIsReplaced(t *testing.T) {
+	for _, what := range []string{"subscribe", "connect"} {
+		t.Run(what, func(t *testing.T) {
+			m := &meddling{}
+			w := newWorldStore(t, Events{}, func(st store.Store) store.Store { m.Store = st; return m }, "alice", "bob")
+			log := w.pair("alice", "bob")
+			bob := w.connect("bob", "b", withoutAcks)
+			bob.subscribe("user/+/json")
+			w.say(log, "alice", "one", store.AudienceBoth)
+			w.say(log, "alice", "two", store.AudienceRequest)
+			w.say(log, "alice", "three", store.AudienceBoth)
+			for _, it := range bob.wait(2, delivery) {
+				bob.s.Acked(it.PacketID)
+			}
+			bob.s.saveCursors()
+			meanwhile := func() {
+				w.accept(log, "bob")
+				for end := time.Now().Add(200 * time.Millisecond); w.b.rewinds.count() == 0 && time.Now().Before(end); {
+					time.Sleep(time.Millisecond) // it may well wait for the row
+				}
+			}
+			switch what {
+			case "subscribe":
+				m.meanwhile = meanwhile
+				bob.subscribe("room/+/json")
+				want(t, bob.numbers(3), "1 3[2,2] 2 ")
+			case "connect":
+				bob.leave()
+				m.meanwhile = meanwhile
+				bob = w.connect("bob", "b", withoutAcks, func(c *Connect, _ *client) { c.Expiry = 60 })
+				want(t, bob.numbers(1), "2 ")
+			}
+			w.await("it is served", func() bool { return w.b.rewinds.count() == 1 })
+			bob.vanish()
+			bob = w.connect("bob", "b", func(c *Connect, _ *client) { c.Expiry = 60 })
+			w.say(log, "alice", "four", store.AudienceBoth)
+			want(t, bob.numbers(2), "2 4 ")
+		})
+	}
 }
 
 // Devices come and go while their user accepts one request after the other: each gets everything, and what it

@@ -44,7 +44,7 @@ type Session struct {
 	background atomic.Bool // the app is not looked at: see Broker.SetBackground
 
 	mu       sync.Mutex
-	room     *sync.Cond // on mu, made by who waits: there is room in results or control again, or the pump has left
+	room     *sync.Cond // on mu, made by who waits: there is room in results or control again, the pump has left, or frozen or held has ended
 	started  bool
 	ended    bool
 	loading  bool  // the pump has yet to look which logs are behind
@@ -369,10 +369,14 @@ func (s *Session) saveCursors() {
 }
 
 // freeze gives the store all that was acknowledged and holds back what comes until thaw, so that a row that is loaded,
-// changed and saved between the two loses no acknowledgement.
+// changed and saved between the two loses no acknowledgement. It waits for a rewind, and a rewind for thaw: what takes the
+// row back is not lost either.
 func (s *Session) freeze() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for s.held != 0 && !s.ended {
+		s.wait()
+	}
 	s.frozen = true
 	if s.loading {
 		return // nothing has been acknowledged yet
@@ -385,6 +389,7 @@ func (s *Session) freeze() {
 func (s *Session) thaw() {
 	s.mu.Lock()
 	s.frozen = false
+	s.signal()
 	s.mu.Unlock()
 }
 
