@@ -218,6 +218,7 @@ func TestHiddenMembersOverTheWire(t *testing.T) {
 			live, batch, away, held := s.device("m", "live", v.version), s.device("m", "batch", v.version), s.device("m", "away", v.version), s.device("m", "held", v.version)
 			other, out := s.device("good", "phone", v.version), s.device("out", "phone", v.version)
 			held.holds = true
+			live.holds = true // or the server forgets, a moment after all is acknowledged, what it sent, and finds out by the rules of then
 			for _, d := range []*actor{live, batch, away, held, other, out} {
 				d.connect(false)
 				if d == batch {
