@@ -140,8 +140,17 @@ func TestNoConnection(t *testing.T) {
 // TestHung: no answer within the time of an attempt, or of who asked. Both may have arrived.
 func TestHung(t *testing.T) {
 	got := make(chan *request, 2)
-	s := &server{handle: func(_ *peer, r *request) { got <- r }}
+	s := &server{handle: func(p *peer, r *request) {
+		if r.nth == 1 {
+			ok(p, r)
+			return
+		}
+		got <- r
+	}}
 	c := open(t, testConfig(t, listen(t, s)))
+	if a := c.Send(testContext(t), testPush()); a.Outcome != push.Delivered { // the connection is not part of the second
+		t.Fatalf("before: %+v", a)
+	}
 	c.timeout = time.Second
 	a := c.Send(testContext(t), testPush())
 	if a.Outcome != push.Unknown || !errors.Is(a.Err, context.DeadlineExceeded) {

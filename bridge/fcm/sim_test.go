@@ -10,6 +10,23 @@ import (
 	"github.com/hwangso/hwangso/store"
 )
 
+// expiring is a context whose deadline is when a test says so.
+type expiring struct {
+	context.Context
+	at chan struct{}
+}
+
+func (c expiring) Done() <-chan struct{} { return c.at }
+
+func (c expiring) Err() error {
+	select {
+	case <-c.at:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
 // TestSimulator speaks to the simulator, which was written without looking at this package: keys, tokens, form and answers
 // are what both have read in Google's pages.
 func TestSimulator(t *testing.T) {
@@ -36,14 +53,23 @@ func TestSimulator(t *testing.T) {
 		}
 	}
 	seq := store.Seq(100)
-	send := func(limit time.Duration) (push.Answer, pushsim.Attempt) {
+	send := func(hangs bool) (push.Answer, pushsim.Attempt) {
 		t.Helper()
 		m := ring()
 		seq++
 		m.Note.Seq = seq
 		after := sim.Last()
-		ctx, cancel := context.WithTimeout(t.Context(), limit)
-		defer cancel()
+		ctx := t.Context()
+		if hangs { // until it has arrived
+			c := expiring{ctx, make(chan struct{})}
+			go func() {
+				defer close(c.at)
+				if _, err := sim.WaitAfter(t.Context(), after, func(e pushsim.Attempt) bool { return e.PushType != "oauth" }); err != nil {
+					t.Error(err)
+				}
+			}()
+			ctx = c
+		}
 		a := p.Send(ctx, m)
 		list, err := sim.After(t.Context(), after)
 		if err != nil {
@@ -64,7 +90,7 @@ func TestSimulator(t *testing.T) {
 	}
 
 	device(pushsim.Online)
-	a, at := send(timeout)
+	a, at := send(false)
 	if a.Outcome != push.Delivered || at.Status != 200 || at.Token != ring().To.Token || at.Collapse != "" || at.Priority != 10 || !at.Rang || at.Effect != pushsim.Shown {
 		t.Errorf("%+v, %+v", a, at)
 	}
@@ -77,7 +103,7 @@ func TestSimulator(t *testing.T) {
 		pushsim.Offline: push.Delivered, pushsim.Unregistered: push.Gone, pushsim.Bad: push.Suspect, pushsim.WrongSender: push.Suspect, pushsim.Busy: push.DeviceBusy,
 	} {
 		device(state)
-		if a, at := send(timeout); a.Outcome != want || at.Status != a.Status {
+		if a, at := send(false); a.Outcome != want || at.Status != a.Status {
 			t.Errorf("%s: %+v, %+v", state, a, at)
 		}
 	}
@@ -108,18 +134,14 @@ func TestSimulator(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		limit := timeout
-		if c.do.Hang {
-			limit = 2 * time.Second
-		}
-		a, _ := send(limit)
+		a, _ := send(c.do.Hang)
 		if a.Outcome != c.want || c.reason != "" && a.Reason != c.reason || a.RetryAfter != c.after {
 			t.Errorf("%s: %+v, want %v %q after %v", c.name, a, c.want, c.reason, c.after)
 		}
 		if a.Outcome == push.Expired {
 			p.Refresh()
 		}
-		if a, _ := send(timeout); a.Outcome != push.Delivered {
+		if a, _ := send(false); a.Outcome != push.Delivered {
 			t.Errorf("after %s: %+v", c.name, a)
 		}
 		sim.Clear(id)

@@ -241,12 +241,18 @@ func TestFaultsOfConnections(t *testing.T) {
 		c.tr.ReadIdleTimeout, c.tr.PingTimeout = 20*time.Millisecond, 20*time.Second // PING is answered, or the client would end it
 		c.push(device(1), message("t", 12))
 		add(t, s, Fault{Times: 1, Do: Do{Hang: true}})
-		ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
-		if _, err := c.do(c.request(ctx, s.APNsURL(), device(1), message("t", 13))); !errors.Is(err, context.DeadlineExceeded) {
+		last := s.Last()
+		go func() { // ends with the request
+			if _, err := s.WaitAfter(ctx, last, func(Attempt) bool { return true }); err == nil {
+				time.AfterFunc(200*time.Millisecond, cancel) // it hangs for some PINGs
+			}
+		}()
+		if _, err := c.do(c.request(ctx, s.APNsURL(), device(1), message("t", 13))); !errors.Is(err, context.Canceled) {
 			t.Errorf("%v", err)
 		}
-		last := s.Last()
+		last = s.Last()
 		if a := c.push(device(1), message("t", 13)); a.status != 200 {
 			t.Errorf("%+v", a)
 		}

@@ -12,6 +12,23 @@ import (
 	"github.com/hwangso/hwangso/store/graph"
 )
 
+// expiring is a context whose deadline is when a test says so.
+type expiring struct {
+	context.Context
+	at chan struct{}
+}
+
+func (c expiring) Done() <-chan struct{} { return c.at }
+
+func (c expiring) Err() error {
+	select {
+	case <-c.at:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
 // TestSimulator speaks to the simulator, whose browsers decrypt and whose push service checks signatures by code that was
 // written without looking at this package.
 func TestSimulator(t *testing.T) {
@@ -51,11 +68,20 @@ func TestSimulator(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	send := func(p *Provider, limit time.Duration) push.Answer {
+	send := func(p *Provider, hangs bool) push.Answer {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), limit)
-		defer cancel()
 		after := sim.Last()
+		ctx := t.Context()
+		if hangs { // until it has arrived
+			c := expiring{ctx, make(chan struct{})}
+			go func() {
+				defer close(c.at)
+				if _, err := sim.After(t.Context(), after); err != nil {
+					t.Error(err)
+				}
+			}()
+			ctx = c
+		}
 		a := p.Send(ctx, ring())
 		if list, err := sim.After(t.Context(), after); err != nil || len(list) != 1 {
 			t.Errorf("%d requests of one Send, %v", len(list), err)
@@ -64,7 +90,7 @@ func TestSimulator(t *testing.T) {
 	}
 
 	device(pushsim.Online)
-	if a := send(p, timeout); a.Outcome != push.Delivered || a.Status != 201 {
+	if a := send(p, false); a.Outcome != push.Delivered || a.Status != 201 {
 		t.Fatalf("%+v", a)
 	}
 	list := sim.Attempts()
@@ -81,7 +107,7 @@ func TestSimulator(t *testing.T) {
 		pushsim.Offline: push.Delivered, pushsim.Unregistered: push.Gone, pushsim.Bad: push.Gone, pushsim.Busy: push.DeviceBusy,
 	} {
 		device(state)
-		if a := send(p, timeout); a.Outcome != want {
+		if a := send(p, false); a.Outcome != want {
 			t.Errorf("%s: %+v", state, a)
 		}
 	}
@@ -105,15 +131,11 @@ func TestSimulator(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		limit := timeout
-		if c.do.Hang {
-			limit = 2 * time.Second
-		}
-		a := send(p, limit)
+		a := send(p, c.do.Hang)
 		if a.Outcome != c.want || (c.do.RetryAfter != 0) != (a.RetryAfter > 0) || a.RetryAfter > c.do.RetryAfter {
 			t.Errorf("%s: %+v, want %v", c.name, a, c.want)
 		}
-		if a := send(p, timeout); a.Outcome != push.Delivered {
+		if a := send(p, false); a.Outcome != push.Delivered {
 			t.Errorf("after %s: %+v", c.name, a)
 		}
 		sim.Clear(id)
@@ -125,7 +147,7 @@ func TestSimulator(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = other.Close() })
-	if a := send(other, timeout); a.Outcome != push.Suspect || a.Status != 403 {
+	if a := send(other, false); a.Outcome != push.Suspect || a.Status != 403 {
 		t.Errorf("another key: %+v", a)
 	}
 	// The file is the simulator's as it is: nothing of it is replaced.
