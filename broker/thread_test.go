@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -192,8 +193,8 @@ func TestThreadGoesNowhere(t *testing.T) {
 
 // TestThreadRefused: who may not answer, whom, and how long.
 func TestThreadRefused(t *testing.T) {
-	now := time.Now()
-	w := &world{T: t, users: make(map[string]store.Account), now: func() time.Time { return now }}
+	began, later := time.Now(), atomic.Int64{} // the housekeeper asks every second
+	w := &world{T: t, users: make(map[string]store.Account), now: func() time.Time { return began.Add(time.Duration(later.Load())) }}
 	w.cfg.Dir, w.cfg.MinFree, w.cfg.Now = t.TempDir(), -1, w.now
 	w.open()
 	t.Cleanup(w.close)
@@ -231,9 +232,9 @@ func TestThreadRefused(t *testing.T) {
 	if it := phone.publish("channel/cafe/ask/json", `{"b":"x","m":["owner"]}`); store.CodeOf(it.Err) != store.CodeBad {
 		t.Errorf("a mention: %v", it.Err)
 	}
-	now = now.Add(hooks.AnswerTime - time.Minute)
+	later.Add(int64(hooks.AnswerTime - time.Minute))
 	desk.must("thread/cafe/"+alice+"/text", "in time")
-	now = now.Add(2 * time.Minute)
+	later.Add(int64(2 * time.Minute))
 	refused(desk, "thread/cafe/"+alice+"/text", store.CodeLocked, "")
 	phone.must("channel/cafe/ask/text", "still there?")
 	desk.must("thread/cafe/"+alice+"/text", "yes")
