@@ -322,6 +322,9 @@ func (s *logStates) pin(id store.LogID) (*logState, error) {
 	if err != nil {
 		return nil, err
 	}
+	if made := s.peek(id); made != nil { // it was created, and written to the index, since memory was looked at
+		return made, nil
+	}
 	s.insert(st)
 	return st, nil
 }

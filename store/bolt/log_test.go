@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 	"time"
 
@@ -163,5 +164,48 @@ func TestPowerCut(t *testing.T) {
 			t.Fatal(err)
 		}
 		checkDir(t, dir, false)
+	}
+}
+
+// Who asks for a number just before it is given to a new log must not put what the index says in the log's place.
+func TestPinBesideCreation(t *testing.T) {
+	s := testStore(t, Config{Dir: t.TempDir()}, 1)
+	key := store.RoomKey("r")
+	if _, err := s.Find(key); store.CodeOf(err) != store.CodeNotFound { // from now on it is known that there is none
+		t.Fatal(err)
+	}
+	id := store.LogID(s.nextLog.Load())
+	s.ix.swap.Lock() // holds up who reads the index, but not who writes it
+	asked := make(chan error)
+	go func() {
+		_, err := s.Info(id)
+		asked <- err
+	}()
+	for sh := s.states.shard(id); sh.load.TryLock(); { // until it reads
+		sh.load.Unlock()
+		runtime.Gosched()
+	}
+	time.Sleep(10 * time.Millisecond) // and has looked into memory
+	info, made, err := s.Open(t.Context(), key, store.Creation{By: 1, Members: []store.Member{{Account: 1}}})
+	if err != nil || !made || info.ID != id {
+		t.Fatal(info, made, err)
+	}
+	if err := s.writeCheckpoint(); err != nil {
+		t.Fatal(err)
+	}
+	say := func() store.Seq {
+		r, err := s.Append(store.Draft{Log: id, Sender: 1}).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Seq
+	}
+	first := say()
+	s.ix.swap.Unlock()
+	if err := <-asked; err != nil {
+		t.Fatal(err)
+	}
+	if second := say(); first != 1 || second != 2 {
+		t.Fatalf("two messages have the numbers %d and %d", first, second)
 	}
 }
