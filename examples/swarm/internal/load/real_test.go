@@ -84,25 +84,18 @@ func TestIdleOverTLSAndWebSocket(t *testing.T) {
 	cert, pool := selfSigned(t)
 	conf := &tls.Config{Certificates: []tls.Certificate{cert}}
 	secure := listeners.NewTCP(listeners.Config{ID: "tls", Address: "127.0.0.1:0", TLSConfig: conf})
-	free := func() string { // mochi's WebSocket listener does not tell its port
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close()
-		return ln.Addr().String()
-	}
+	free := func() string { return fmt.Sprint("127.0.0.1:", freePort(t)) } // mochi's WebSocket listener does not tell its port
 	plain, both := free(), free()
 	s := mochi(t, secure,
 		listeners.NewWebsocket(listeners.Config{ID: "ws", Address: plain}),
-		listeners.NewWebsocket(listeners.Config{ID: "wss", Address: both, TLSConfig: conf}))
+		listeners.NewWebsocket(listeners.Config{ID: "wss", Address: both, TLSConfig: conf.Clone()})) // it adds to it when it starts
 	for _, args := range [][]string{
 		{"-tls", "-addr", secure.Address(), "-ca", pool},
 		{"-ws", "-addr", plain},
 		{"-ws", "-tls", "-addr", both, "-insecure"},
 	} {
 		before := atomic.LoadInt64(&s.Info.PacketsReceived)
-		r := swarm(t, append([]string{"idle", "-n", "10", "-time", "900ms", "-keepalive", "1s", "-ws-path", "/", "-strict"}, args...)...)
+		r := swarm(t, append([]string{"idle", "-n", "10", "-time", "2s", "-keepalive", "1s", "-ws-path", "/", "-strict"}, args...)...)
 		if r.Phases[1].Count != 10 || r.ClosedByPeer != 0 {
 			t.Errorf("%v: %+v", args, r.Phases)
 		}
