@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,8 +18,10 @@ type world struct {
 	t     testing.TB
 	st    *bolt.Store
 	s     *Service
-	clock time.Time
 	users map[string]store.Account
+
+	mu    sync.Mutex // guards clock: the store asks it at any time
+	clock time.Time
 }
 
 func newWorld(t testing.TB, names ...string) *world {
@@ -42,11 +45,23 @@ func newWorld(t testing.TB, names ...string) *world {
 	return w
 }
 
-func (w *world) now() time.Time { return w.clock }
+func (w *world) now() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.clock
+}
+
+func (w *world) later(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.clock = w.clock.Add(d)
+}
 
 func (w *world) open(c Config) {
 	w.t.Helper()
-	c.Store, c.Now = w.st, w.now
+	if c.Now = w.now; c.Store == nil {
+		c.Store = w.st
+	}
 	var err error
 	if w.s, err = New(c); err != nil {
 		w.t.Fatal(err)
@@ -187,7 +202,7 @@ func TestSpend(t *testing.T) {
 			t.Errorf("a repeat of %d: %v", i, err)
 		}
 	}
-	w.clock = w.clock.Add(time.Minute)
+	w.later(time.Minute)
 	w.open(Config{})
 	for i, want := range []store.Code{0, 0, store.CodeTooMany} {
 		code(t, "advertising", w.s.Spend(ctx, id, true, fmt.Sprint("ad", i)), want)
@@ -203,7 +218,7 @@ func TestSpend(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	// A broadcast counts on the day for which it is meant.
-	tomorrow := w.clock.Add(12 * time.Hour)
+	tomorrow := w.now().Add(12 * time.Hour)
 	for i := range 13 {
 		want := store.Code(0)
 		if i == 12 {
@@ -212,8 +227,8 @@ func TestSpend(t *testing.T) {
 		code(t, "broadcast", w.s.Broadcast(ctx, id, fmt.Sprint("b", i), false, tomorrow), want)
 	}
 	code(t, "the same broadcast", w.s.Broadcast(ctx, id, "b3", false, tomorrow), 0)
-	code(t, "a broadcast of yesterday is one of now", w.s.Broadcast(ctx, id, "late", false, w.clock.Add(-48*time.Hour)), store.CodeTooMany)
-	w.clock = w.clock.Add(time.Minute) // midnight
+	code(t, "a broadcast of yesterday is one of now", w.s.Broadcast(ctx, id, "late", false, w.now().Add(-48*time.Hour)), store.CodeTooMany)
+	w.later(time.Minute) // midnight
 	code(t, "the next day is full", w.s.Spend(ctx, id, false, "s"), store.CodeTooMany)
 	if err := w.s.RemovePlan(ctx, "small"); err != nil {
 		t.Fatal(err)
@@ -326,7 +341,7 @@ func TestPublishers(t *testing.T) {
 	if c, err := w.s.Find("acme"); err != nil || c.Paused == 0 {
 		t.Errorf("nobody is left: %+v, %v", c, err)
 	}
-	w.clock = w.clock.Add(OfferLife)
+	w.later(OfferLife)
 	if offers, err := w.s.Offers(c.ID); err != nil || len(offers) != 0 {
 		t.Errorf("%+v, %v", offers, err)
 	}
@@ -440,6 +455,77 @@ func TestSearch(t *testing.T) {
 	}
 	if got := search(Query{Text: "커피"}); got != "small" {
 		t.Errorf("a suspended channel is found: %s", got)
+	}
+}
+
+// holding is a store in which one row, once it is asked for that, is read and under way to who reads it until it is let go.
+type holding struct {
+	*bolt.Store
+	hold        atomic.Bool
+	held, letGo chan struct{}
+}
+
+func (h *holding) Row(t store.Table, o store.Owner, key string) (store.Row, error) {
+	r, err := h.Store.Row(t, o, key)
+	if h.hold.CompareAndSwap(true, false) {
+		close(h.held)
+		<-h.letGo
+	}
+	return r, err
+}
+
+// In whatever order changes at the same time come to the directory, it knows the newest in the end.
+func TestDirectoryKeepsUp(t *testing.T) {
+	w := newWorld(t, "brand")
+	h := &holding{Store: w.st, held: make(chan struct{}), letGo: make(chan struct{})}
+	first := true
+	w.open(Config{Store: h, Unapproved: true, Changed: func(store.LogID) {
+		h.hold.Store(first) // the change is stored, and is read now
+		first = false
+	}})
+	c := w.create("brand", "acme", "old")
+	set := func(title string) error {
+		_, _, err := w.s.Set(t.Context(), c.ID, Fields{Title: &title, Alike: true})
+		return err
+	}
+	early := make(chan error, 1)
+	go func() { early <- set("early") }()
+	<-h.held
+	late := set("late")
+	close(h.letGo)
+	if err := errors.Join(late, <-early); err != nil {
+		t.Fatal(err)
+	}
+	for title, want := range map[string]int{"late": 1, "early": 0} {
+		if list, _, err := w.s.Search(Query{Text: title, Max: 10}); err != nil || len(list) != want {
+			t.Errorf("%s: %d channels, %v", title, len(list), err)
+		}
+	}
+}
+
+// An offer is taken back or accepted: nobody publishes of whom it was told that the offer is gone.
+func TestWithdrawOrAccept(t *testing.T) {
+	w := newWorld(t, "brand", "ed")
+	c, me, ed := w.create("brand", "acme", "Acme"), w.users["brand"].ID, w.users["ed"]
+	for round := range 40 {
+		if _, err := w.s.Ask(t.Context(), c.ID, "ed", store.RoleModerator, me); err != nil {
+			t.Fatal(err)
+		}
+		var withdrawn bool
+		var failed, refused error
+		var wg sync.WaitGroup
+		wg.Go(func() { withdrawn, failed = w.s.Withdraw(t.Context(), c.ID, "ed") })
+		wg.Go(func() { _, refused = w.s.Accept(t.Context(), c.ID, ed) })
+		wg.Wait()
+		if failed != nil || refused != nil && store.CodeOf(refused) != store.CodeNotFound {
+			t.Fatal(failed, refused)
+		}
+		if accepted := refused == nil; accepted == withdrawn {
+			t.Fatalf("round %d: withdrawn %v, accepted %v", round, withdrawn, accepted)
+		}
+		if err := w.s.RemovePublisher(t.Context(), c.ID, ed.ID, me); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -18,7 +18,7 @@ func (s *Service) Load(ctx context.Context) error {
 			return err
 		}
 		for _, c := range list {
-			if err := s.enter(c); err != nil {
+			if _, err := s.enter(c); err != nil {
 				return err
 			}
 		}
@@ -37,10 +37,25 @@ func (s *Service) entered(id store.LogID) (*Channel, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c, s.enter(c)
+	return s.enter(c)
 }
 
-func (s *Service) enter(c *Channel) error {
+// enter makes the directory know a channel, and returns it as it was entered. Changes at the same time may come here in
+// another order than they were made: who finds another one when it has entered its own enters that.
+func (s *Service) enter(c *Channel) (*Channel, error) {
+	for {
+		if err := s.put(c); err != nil {
+			return nil, err
+		}
+		now, err := s.Get(c.ID)
+		if err != nil || now.Channel == c.Channel {
+			return now, err
+		}
+		c = now
+	}
+}
+
+func (s *Service) put(c *Channel) error {
 	e := search.Entry{Log: c.ID, Name: c.Name, Title: c.Title, Description: c.Description, Language: c.Language, Country: c.Country, Hidden: !c.Public()}
 	if c.Category != "" {
 		e.Tags = []string{c.Category}

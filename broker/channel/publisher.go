@@ -124,8 +124,13 @@ func (s *Service) Offers(id store.LogID) (out []Offer, err error) {
 	return out, nil
 }
 
-// Withdraw takes an offer back; withdrawn tells whether there was one.
+// Withdraw takes an offer back; withdrawn tells whether there was one. From then on nobody accepts it.
 func (s *Service) Withdraw(ctx context.Context, id store.LogID, name string) (withdrawn bool, err error) {
+	done, err := s.take(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer done()
 	row, err := s.store.Row(tableOffer, store.OwnerOfLog(id), name)
 	if err != nil {
 		return false, fmt.Errorf("channel: offer: %w", err)
@@ -138,6 +143,11 @@ func (s *Service) Withdraw(ctx context.Context, id store.LogID, name string) (wi
 
 // Accept makes somebody a publisher who was asked to be. CodeNotFound: nobody asks, or who asked owns the channel no more.
 func (s *Service) Accept(ctx context.Context, id store.LogID, a store.Account) (store.Role, error) {
+	done, err := s.take(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer done()
 	none := &store.Error{Code: store.CodeNotFound, Text: "nobody asks you to publish in this channel"}
 	row, err := s.store.Row(tableOffer, store.OwnerOfLog(id), a.Name)
 	if err != nil {
@@ -157,16 +167,25 @@ func (s *Service) Accept(ctx context.Context, id store.LogID, a store.Account) (
 	if c.Role(o.By) != store.RoleOwner || o.By == 0 {
 		return 0, none
 	}
-	if err := s.SetPublisher(ctx, id, a.ID, o.Role, a.ID); err != nil {
+	if err := s.setPublisher(ctx, id, a.ID, o.Role, a.ID); err != nil {
 		return 0, err
 	}
-	_, err = s.Withdraw(ctx, id, a.Name)
-	return o.Role, err
+	return o.Role, s.putOffer(ctx, id, store.RowPut{Table: tableOffer, Key: a.Name})
 }
 
 // SetPublisher makes an account a publisher with a role, or changes the role, in both logs; by is recorded as who did it,
 // 0 the operators. CodeFull: there are too many publishers; CodeConflict: a channel needs an owner.
 func (s *Service) SetPublisher(ctx context.Context, id store.LogID, a store.AccountID, role store.Role, by store.AccountID) error {
+	done, err := s.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return s.setPublisher(ctx, id, a, role, by)
+}
+
+// setPublisher is SetPublisher for who has the turn.
+func (s *Service) setPublisher(ctx context.Context, id store.LogID, a store.AccountID, role store.Role, by store.AccountID) error {
 	return s.members(ctx, id, func(c *Channel) error {
 		if c.Role(a) == store.RoleNone {
 			return s.room(c, 0)
@@ -188,6 +207,11 @@ func (s *Service) SetPublisher(ctx context.Context, id store.LogID, a store.Acco
 
 // RemovePublisher ends that an account publishes. CodeConflict: a channel needs an owner.
 func (s *Service) RemovePublisher(ctx context.Context, id store.LogID, a, by store.AccountID) error {
+	done, err := s.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	return s.members(ctx, id, func(c *Channel) error { return sole(c, a) }, func(info *store.LogInfo) *store.Change {
 		switch {
 		case info.Members.Role(a) == store.RoleNone:
@@ -213,13 +237,8 @@ func sole(c *Channel, a store.AccountID) error {
 }
 
 // members changes the members of both logs, each as far as it needs it: what a crash has cut in two is finished by the
-// next change.
+// next change. The caller has the turn.
 func (s *Service) members(ctx context.Context, id store.LogID, may func(*Channel) error, what func(*store.LogInfo) *store.Change, by store.AccountID) error {
-	done, err := s.take(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
 	c, err := s.Get(id)
 	if err != nil {
 		return err
@@ -288,6 +307,11 @@ func (s *Service) Leave(ctx context.Context, a store.AccountID) error {
 }
 
 func (s *Service) abandon(ctx context.Context, id store.LogID, a store.AccountID) error {
+	done, err := s.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	return s.members(ctx, id, func(*Channel) error { return nil }, func(info *store.LogInfo) *store.Change {
 		if info.Members.Role(a) == store.RoleNone {
 			return nil

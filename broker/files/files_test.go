@@ -429,7 +429,7 @@ func TestFilesGo(t *testing.T) {
 	has(never, false)
 	has(kept, true)
 	has(twice, true)
-	w.clock = w.clock.Add(-25 * time.Hour) // messages can be recalled for a day
+	w.pass(-25 * time.Hour) // messages can be recalled for a day
 	recall("alice", "bob", first)
 	w.pass(2 * grace)
 	w.sweepAll()
