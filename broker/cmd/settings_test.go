@@ -106,3 +106,13 @@ func TestLoopback(t *testing.T) {
 		t.Error("an address without a port")
 	}
 }
+
+// TestFreeShare: a store takes 0 for its default, and whoever says 0 percent wants none.
+func TestFreeShare(t *testing.T) {
+	for percent, want := range map[float64]float64{0: -1, 5: 0.05, 99: 0.99} {
+		s := settings{minFree: percent}
+		if got := s.boltConfig(nil, nil).MinFree; got != want {
+			t.Errorf("%v percent: %v, want %v", percent, got, want)
+		}
+	}
+}
