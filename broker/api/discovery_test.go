@@ -77,10 +77,10 @@ func TestContactSyncWithoutPhones(t *testing.T) {
 	w.as("alice", 404, "contact.sync", obj{"numbers": []string{mobile(1)}})
 }
 
-// ahead is a clock that a test moves.
+// ahead is a clock that a test moves, and nothing else: look-ups are counted by the minute.
 type ahead struct{ by atomic.Int64 }
 
-func (a *ahead) now() time.Time        { return time.Now().Add(time.Duration(a.by.Load())) }
+func (a *ahead) now() time.Time        { return epoch.Add(time.Duration(a.by.Load())) }
 func (a *ahead) later(d time.Duration) { a.by.Add(int64(d)) }
 func (a *ahead) use(c *Config)         { c.Now = a.now }
 
