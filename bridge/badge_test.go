@@ -85,7 +85,7 @@ func TestBadge(t *testing.T) {
 	check("muted", 1)
 	w.say(room, carol, "4")
 	check("more in the muted room", 1)
-	w.at = w.at.Add(2 * time.Hour)
+	w.pass(2 * time.Hour)
 	check("the mute has ended", 3)
 	w.ok2(w.graph.SetMute(ctx, bob, pair, &graph.Mute{}))
 	check("another one muted", 2)
@@ -94,10 +94,10 @@ func TestBadge(t *testing.T) {
 	w.ok2(w.graph.SetBlock(ctx, bob, carol, graph.BlockMessages, false, 0))
 	notice(view.NoticeBlocked)
 	check("blocked in a room", 1)
-	w.at = w.at.Add(time.Minute)
+	w.pass(time.Minute)
 	w.say(room, carol, "5")
 	check("and it writes", 1)
-	w.at = w.at.Add(time.Minute)
+	w.pass(time.Minute)
 	w.ok2(w.graph.SetBlock(ctx, bob, carol, graph.BlockNone, false, 0))
 	notice(view.NoticeBlocked)
 	check("unblocked: what it wrote meanwhile stays uncounted", 3)
@@ -203,7 +203,7 @@ func TestBadgeRandom(t *testing.T) {
 	}
 	var at store.Position
 	for step := range 1500 {
-		w.at = w.at.Add(time.Duration(rng.IntN(3000)) * time.Millisecond)
+		w.pass(time.Duration(rng.IntN(3000)) * time.Millisecond)
 		log := logs[rng.IntN(len(logs))]
 		info, err := w.s.Info(log)
 		w.ok(err)

@@ -223,7 +223,7 @@ func TestComposeOthers(t *testing.T) {
 		if c := w.pushed(bob, pair, &read, verdict{action: clears, kind: push.KindClear, class: push.Clear, upto: v.upto}); c.Collapse != p.Collapse {
 			t.Errorf("%d: the clear replaces something else", i)
 		}
-		w.at = w.at.Add(time.Minute)
+		w.pass(time.Minute)
 	}
 	if collapses[0] == collapses[1] || collapses[1] != collapses[2] || collapses[1] != push.Thread(bob, pair) {
 		t.Errorf("got %q", collapses)

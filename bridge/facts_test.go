@@ -210,7 +210,7 @@ func TestAssessRequests(t *testing.T) {
 	if v := w.ask(bob, log, w.waiting(seq)); v.action != nothing || v.reason != ReasonBoxed {
 		t.Errorf("the same day: %+v", v)
 	}
-	w.at = w.at.Add(boxEvery)
+	w.pass(boxEvery)
 	seq = w.say(log, w.peer(log, bob), "buy!!", func(d *store.Draft) { d.Audience = store.AudienceRequest })
 	if v := w.ask(bob, log, w.waiting(seq)); v.action != ring || v.kind != push.KindRequests {
 		t.Errorf("the next day: %+v", v)
@@ -276,7 +276,7 @@ func TestAssessAfterwards(t *testing.T) {
 	w.Bridge.unreads.forget(bob)
 
 	// Two told, one recalled.
-	w.at = w.at.Add(time.Hour)
+	w.pass(time.Hour)
 	st, seq = ringOnce()
 	first := seq
 	seq = w.say(pair, alice, "two")
@@ -284,7 +284,7 @@ func TestAssessAfterwards(t *testing.T) {
 	if v = w.ask(bob, pair, st); v.action != wait || v.reason != ReasonWindow {
 		t.Fatalf("in the window: %+v", v)
 	}
-	w.at = w.at.Add(3 * time.Second)
+	w.pass(3 * time.Second)
 	if v = w.ask(bob, pair, st); v.action != ring || !v.silent || v.kind != push.KindMessages {
 		t.Fatalf("after it: %+v", v)
 	}
@@ -293,7 +293,7 @@ func TestAssessAfterwards(t *testing.T) {
 	w.follow(0)
 	w.recall(pair, alice, first)
 	w.follow(0)
-	w.at = w.at.Add(time.Minute)
+	w.pass(time.Minute)
 	if v = w.ask(bob, pair, st); v.action != ring || v.reason != ReasonUpdate || v.count != n-1 {
 		t.Errorf("one of them recalled: %+v, %d before", v, n)
 	}
@@ -322,7 +322,7 @@ func TestAssessMany(t *testing.T) {
 	}
 	say(1, alice)
 	w.ok2(w.graph.SetBlock(t.Context(), bob, carol, graph.BlockMessages, false, 0))
-	w.at = w.at.Add(time.Second)
+	w.pass(time.Second)
 	say(300, carol)
 	st := &state{First: 1, Last: 301, Time: w.at.UnixMilli()}
 	if v := w.ask(bob, room, st); v.action != ring || v.newest.Seq != 1 || v.count != 1 || v.upto != 301 {
@@ -349,7 +349,7 @@ func TestGroupView(t *testing.T) {
 		for _, block := range []graph.Block{graph.BlockNone, graph.BlockMessages} {
 			for _, hide := range []bool{false, true} {
 				for _, mentioned := range []bool{false, true} {
-					w.at = w.at.Add(time.Minute)
+					w.pass(time.Minute)
 					w.ok2(w.graph.SetMute(ctx, bob, room, mute))
 					w.ok2(w.graph.SetBlock(ctx, bob, alice, block, false, 0))
 					w.ok(w.graph.SetSettings(ctx, bob, func(s *graph.Settings) error { s.HideBlocked = hide; return nil }))

@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,7 +20,15 @@ type town struct {
 	t    testing.TB
 	s    *counting
 	live *townLive
+	mu   sync.Mutex // guards the writing of at: the store asks it at any time
 	at   time.Time
+}
+
+// pass moves the clock.
+func (w *town) pass(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.at = w.at.Add(d)
 }
 
 // counting counts what is read of the log.
@@ -62,7 +71,11 @@ const phone1 store.DeviceID = 11
 func newTown(t testing.TB) *town {
 	t.Helper()
 	w := &town{t: t, at: noon, live: &townLive{acked: map[key]store.Cursor{}}}
-	now := func() time.Time { return w.at }
+	now := func() time.Time {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.at
+	}
 	s, err := bolt.Open(bolt.Config{Dir: t.TempDir(), MinFree: -1, Now: now})
 	w.ok(err)
 	t.Cleanup(func() { w.ok(s.Close()) })

@@ -231,37 +231,52 @@ func TestFloodIsToldSlowly(t *testing.T) {
 	for _, d := range dialects {
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel() // what takes time is reading slowly
-			l, _ := movedLimiter(t, map[limit.Rule]limit.Rate{
-				limit.Publish: {Count: 1, Per: time.Hour, Burst: 1}, limit.Flood: {Count: 1, Per: time.Hour, Burst: 300},
-			})
-			w := newRealWorld(t, l)
-			nc := loginAny(t, w.tcp, d.connect)
-			if err := nc.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil { // or all of it would have arrived long ago
-				t.Fatal(err)
-			}
 			frame := mustBytes(t, map[bool]string{false: `32 [ {room/lobby/text} 0001 "hi" ]`, true: `30 [ {room/lobby/text} 00 "hi" ]`}[d.v5])
-			var flood sync.WaitGroup
-			flood.Go(func() { nc.Write(bytes.Repeat(frame, 3<<20/len(frame))) })
-			var got []byte
-			for began := time.Now(); ; {
-				some := make([]byte, 1<<10)
-				n, err := nc.Read(some)
-				if got = append(got, some[:n]...); err != nil {
-					break
+			for range 5 {
+				l, _ := movedLimiter(t, map[limit.Rule]limit.Rate{
+					limit.Publish: {Count: 1, Per: time.Hour, Burst: 1}, limit.Flood: {Count: 1, Per: time.Hour, Burst: 300},
+				})
+				w := newRealWorld(t, l)
+				got, longest := floodSlowly(t, loginAny(t, w.tcp, d.connect), bytes.Repeat(frame, 3<<20/len(frame)))
+				if longest > lastWord/2 {
+					t.Logf("the machine stood still for %v", longest)
+					continue
 				}
-				if time.Since(began) < 3*lastWord {
-					time.Sleep(100 * time.Millisecond)
+				if !bytes.Contains(got, []byte(`"error":"flood"`)) {
+					t.Errorf("%d bytes came, and do not tell of the flood: %q", len(got), got[max(0, len(got)-200):])
 				}
+				if d.v5 && !bytes.Contains(got[max(0, len(got)-200):], []byte{0xe0}) {
+					t.Errorf("no DISCONNECT: %q", got[max(0, len(got)-200):])
+				}
+				return
 			}
-			if !bytes.Contains(got, []byte(`"error":"flood"`)) {
-				t.Errorf("%d bytes came, and do not tell of the flood: %q", len(got), got[max(0, len(got)-200):])
-			}
-			if d.v5 && !bytes.Contains(got[max(0, len(got)-200):], []byte{0xe0}) {
-				t.Errorf("no DISCONNECT: %q", got[max(0, len(got)-200):])
-			}
-			nc.Close()
-			flood.Wait()
+			t.Error("the machine never lets a client read every half second")
 		})
+	}
+}
+
+// floodSlowly writes all of it and reads what the server says to it, a kilobyte ten times a second for longer than lastWord,
+// until the connection ends. It returns the longest time in which it did not come to read, too.
+func floodSlowly(t *testing.T, nc net.Conn, all []byte) (got []byte, longest time.Duration) {
+	t.Helper()
+	defer nc.Close()
+	if err := nc.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil { // or all of it would have arrived long ago
+		t.Fatal(err)
+	}
+	var flood sync.WaitGroup
+	defer flood.Wait()
+	flood.Go(func() { nc.Write(all) })
+	for began := time.Now(); ; {
+		some := make([]byte, 1<<10)
+		n, err := nc.Read(some)
+		read := time.Now()
+		if got = append(got, some[:n]...); err != nil {
+			return got, longest
+		}
+		if time.Since(began) < 3*lastWord {
+			time.Sleep(100 * time.Millisecond)
+		}
+		longest = max(longest, time.Since(read))
 	}
 }
 
