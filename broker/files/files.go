@@ -80,8 +80,9 @@ const (
 const (
 	readerName = "files"
 	shownLife  = 24 * time.Hour
-	grace      = time.Minute // between the end of what held a file and its removal
-	idLength   = 26          // characters of 5 bits
+	grace      = time.Minute // between the end of what held a file and its removal, and as long for what is being said
+	maxDoomed  = 10_000
+	idLength   = 26 // characters of 5 bits
 )
 
 // states of a file.
@@ -119,6 +120,9 @@ type Files struct {
 	uploads  chan struct{} // uploads under way at once
 	at       atomic.Uint64 // the reader's position
 
+	mu     sync.Mutex
+	doomed map[string]time.Time // files that nothing may hold any more: since when; see Sweep
+
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 }
@@ -152,7 +156,7 @@ func New(cfg Config) (*Files, error) {
 		}
 	}
 	s := &Files{cfg: cfg, store: cfg.Store, graph: graph.New(cfg.Store, cfg.Now), blobs: cfg.Blobs, log: cfg.Logger, now: cfg.Now,
-		decoding: make(chan struct{}, 1), uploads: make(chan struct{}, 32)}
+		decoding: make(chan struct{}, 1), uploads: make(chan struct{}, 32), doomed: make(map[string]time.Time)}
 	var err error
 	if s.key, err = s.signingKey(); err != nil {
 		return nil, fmt.Errorf("files: key: %w", err)
@@ -296,6 +300,9 @@ func (s *Files) quota(owner store.AccountID, size int64) error {
 // same of a file that does not exist and of somebody else's.
 func (s *Files) May(user store.AccountID, ids []string) error {
 	for _, id := range ids {
+		if s.isDoomed(id) {
+			return errNoFile
+		}
 		m, ok, err := s.mine(user, id)
 		if err != nil {
 			return err

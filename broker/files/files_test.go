@@ -35,6 +35,22 @@ type world struct {
 
 	mu    sync.Mutex
 	clock time.Time
+
+	allowed func() // nil, or called when the broker has asked what may be attached
+}
+
+// asked are files of which somebody has just been told what it may attach.
+type asked struct {
+	*Files
+	w *world
+}
+
+func (a asked) May(user store.AccountID, ids []string) error {
+	err := a.Files.May(user, ids)
+	if a.w.allowed != nil {
+		a.w.allowed()
+	}
+	return err
 }
 
 func (w *world) time() time.Time {
@@ -72,7 +88,7 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 	w.Files, err = New(cfg)
 	must(err)
 	mux.Handle("/files/", w.Handler())
-	w.broker, err = broker.New(broker.Config{Store: w.store, Files: w.Files, Now: w.time})
+	w.broker, err = broker.New(broker.Config{Store: w.store, Files: asked{w.Files, w}, Now: w.time})
 	must(err)
 	for _, name := range []string{"alice", "bob", "carol"} {
 		a, err := w.store.CreateAccount(t.Context(), store.Account{Name: name})
@@ -161,8 +177,66 @@ func attached(id string) string { return fmt.Sprintf(`{"k":"image","a":[{"file":
 func (w *world) sweepAll() {
 	w.t.Helper()
 	w.caughtUp()
-	if err := w.Sweep(w.t.Context()); err != nil {
-		w.t.Fatal(err)
+	for range 2 { // doomed, and removed
+		if err := w.Sweep(w.t.Context()); err != nil {
+			w.t.Fatal(err)
+		}
+		w.pass(grace)
+	}
+}
+
+// A message that may have a file just before that is removed keeps it; one that comes just after may not have it.
+func TestSaidWhileSwept(t *testing.T) {
+	w := newWorld(t)
+	late, later := w.file("alice", "text/plain", []byte("late")), w.file("alice", "text/plain", []byte("later"))
+	w.caughtUp()
+	w.pass(w.cfg.Unattached + time.Second)
+	w.allowed = func() {
+		if err := w.Sweep(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := w.send("alice", "bob", hooks.Message, attached(late)); err != nil {
+		t.Fatal(err)
+	}
+	w.allowed = nil
+	w.sweepAll()
+	if _, err := w.LinkOwn(t.Context(), w.id("alice"), late); err != nil {
+		t.Errorf("what bob was sent: %v", err)
+	}
+	if _, err := w.LinkOwn(t.Context(), w.id("alice"), later); store.CodeOf(err) != store.CodeNotFound {
+		t.Errorf("what nobody was sent: %v", err)
+	}
+
+	gone := w.file("alice", "text/plain", []byte("gone"))
+	w.caughtUp()
+	w.pass(w.cfg.Unattached + time.Second)
+	if err := w.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.send("alice", "bob", hooks.Message, attached(gone))
+	wantCode(t, err, store.CodeNotFound)
+	wantCode(t, w.Hold(t.Context(), w.id("alice"), []string{gone}, "post"), store.CodeNotFound)
+}
+
+// After a restart files are swept though nothing is written.
+func TestSweptAfterARestart(t *testing.T) {
+	w := newWorld(t)
+	w.file("alice", "text/plain", []byte("unsent"))
+	if _, err := w.send("alice", "bob", hooks.Message, `{"b":"hello"}`); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Files.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if w.Files, err = New(w.cfg); err != nil {
+		t.Fatal(err)
+	}
+	w.pass(w.cfg.Unattached + time.Second)
+	w.sweepAll()
+	if n := w.blobCount(); n != 0 {
+		t.Errorf("%d files are left", n)
 	}
 }
 

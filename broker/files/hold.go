@@ -18,7 +18,7 @@ func (s *Files) Hold(ctx context.Context, owner store.AccountID, ids []string, w
 		if err != nil {
 			return fmt.Errorf("files: hold: %w", err)
 		}
-		if !ok || m.State != stateReady {
+		if !ok || m.State != stateReady || s.isDoomed(id) {
 			return errNoFile
 		}
 		if err := s.put(ctx, tableRef, store.Owner(id), what, struct{}{}, 0, nil); err != nil {

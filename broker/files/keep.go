@@ -19,7 +19,7 @@ func (s *Files) Keep(ctx context.Context, owner store.AccountID, id, what string
 	if err != nil {
 		return fmt.Errorf("files: keep: %w", err)
 	}
-	if !ok || m.State != stateReady {
+	if !ok || m.State != stateReady || s.isDoomed(id) {
 		return errNoFile
 	}
 	if !strings.HasPrefix(m.Type, "image/") {

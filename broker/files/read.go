@@ -18,6 +18,7 @@ func (s *Files) read(ctx context.Context) {
 	if err != nil {
 		s.log.Error("position not read", "err", err)
 	}
+	s.at.Store(uint64(at))
 	for ctx.Err() == nil {
 		batch, err := s.store.Follow(ctx, at)
 		if store.CodeOf(err) == store.CodeTrimmed {
@@ -153,29 +154,35 @@ func (s *Files) sweep(ctx context.Context) {
 	}
 }
 
-// Sweep removes the files that are due and that no message holds. It runs each minute by itself. It does nothing while
-// the reader is behind the journal, because a message that holds a file may be among what was not read yet.
+// Sweep removes the files that are due and that no message holds. It runs each minute by itself. A file is doomed first, so
+// that nothing new may hold it, and removed if a grace later still nothing does: what was allowed it before is said by
+// then. It does nothing while the reader is behind the journal, because a message that holds a file may be among what was
+// not read yet.
 func (s *Files) Sweep(ctx context.Context) error {
 	_, end := s.store.Bounds()
 	if s.at.Load() < uint64(end) {
 		return nil
 	}
-	now := s.now().UnixMilli()
-	for {
-		rows, err := s.store.Rows(tableDue, "", "", "", 100)
+	now := s.now()
+	for after := ""; ; {
+		rows, err := s.store.Rows(tableDue, "", "", after, 100)
 		if err != nil {
 			return fmt.Errorf("files: sweep: %w", err)
 		}
 		for _, r := range rows {
+			after = r.Key
 			at, id := dueOf(r.Key)
-			if at > now {
+			if at > now.UnixMilli() {
 				return nil
 			}
-			held, err := s.store.Rows(tableRef, store.Owner(id), "", "", 1)
+			held, err := s.held(id)
 			if err != nil {
-				return fmt.Errorf("files: sweep: %w", err)
+				return err
 			}
-			if len(held) == 0 {
+			if !held {
+				if !s.doom(id, now) {
+					continue
+				}
 				if err := s.delete(ctx, id); err != nil {
 					return err
 				}
@@ -183,11 +190,47 @@ func (s *Files) Sweep(ctx context.Context) error {
 			if err := s.remove(ctx, tableDue, "", r.Key); err != nil {
 				return err
 			}
+			s.spare(id)
 		}
 		if len(rows) < 100 {
 			return nil
 		}
 	}
+}
+
+// held reports whether anything holds a file.
+func (s *Files) held(id string) (bool, error) {
+	rows, err := s.store.Rows(tableRef, store.Owner(id), "", "", 1)
+	if err != nil {
+		return false, fmt.Errorf("files: sweep: %w", err)
+	}
+	return len(rows) > 0, nil
+}
+
+// doom reports whether nothing new could hold the file for the time of grace. From the first call on nothing can. Beyond
+// maxDoomed, others wait until some of them are gone.
+func (s *Files) doom(id string, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	since, doomed := s.doomed[id]
+	if !doomed && len(s.doomed) < maxDoomed {
+		s.doomed[id] = now
+	}
+	return doomed && now.Sub(since) >= grace
+}
+
+func (s *Files) spare(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.doomed, id)
+}
+
+// isDoomed reports whether a file is about to be removed, so that nothing new may hold it.
+func (s *Files) isDoomed(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, doomed := s.doomed[id]
+	return doomed
 }
 
 // sweepTrimmed lets go what messages held that retention has removed.
