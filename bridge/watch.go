@@ -98,7 +98,8 @@ func (b *Bridge) fell(d due[*bell]) {
 	if r.due != d.at || sh.find(r.key) != r {
 		return
 	}
-	if !r.fresh() || acked < first || st != nil || err != nil {
+	late := r.news.first.seq < first // one came meanwhile of which nobody has asked
+	if !r.fresh() || late || acked < first || st != nil || err != nil {
 		b.enqueue(r)
 		return
 	}

@@ -535,9 +535,16 @@ func (b *Bridge) commit(sh *shard, l *look, now time.Time) {
 		b.rowsDue.Add(-1)
 		b.hints.drop(r.key)
 	}
-	r.news.settle(l.settled)
-	if l.covered {
+	switch {
+	case r.news.first.seq < l.news.first.seq: // one came late meanwhile: all of it is looked at again
+	case !l.covered:
+		r.news.settle(l.settled)
+	case r.st != nil && r.st.Reason == ReasonQuiet: // what came since may be of somebody who rings all the same
+		r.news.settle(l.news.last)
+	default:
 		r.news.drop()
+	}
+	if l.covered {
 		r.release()
 	}
 	if !l.wait.IsZero() {

@@ -216,6 +216,7 @@ type doubleLive struct {
 	store *bolt.Store
 	mu    sync.Mutex
 	links map[capped]doubleLink
+	asked func() // nil, or called once, when it was read what is acknowledged
 }
 
 type doubleLink struct{ overdue, background bool }
@@ -243,7 +244,15 @@ func (l *doubleLive) Link(a store.AccountID, d store.DeviceID) (connected, overd
 }
 
 func (l *doubleLive) Acked(a store.AccountID, d store.DeviceID, log store.LogID) (store.Cursor, error) {
-	return l.store.CursorOf(a, d, log)
+	c, err := l.store.CursorOf(a, d, log)
+	l.mu.Lock()
+	asked := l.asked
+	l.asked = nil
+	l.mu.Unlock()
+	if asked != nil {
+		asked()
+	}
+	return c, err
 }
 
 func (l *doubleLive) Active(store.AccountID, store.DeviceID) time.Time { return time.Time{} }
