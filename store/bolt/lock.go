@@ -37,4 +37,6 @@ func lockDir(dir string) (*lockFile, error) {
 	return &lockFile{f}, nil
 }
 
-func (l *lockFile) close() error { return l.f.Close() }
+// close gives the lock back before the file: a child process that another goroutine has just forked has the file, too,
+// until it runs its own program.
+func (l *lockFile) close() error { return errors.Join(funlock(l.f), l.f.Close()) }

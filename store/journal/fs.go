@@ -133,8 +133,14 @@ func (osFS) Lock(path string) (io.Closer, error) {
 		_ = f.Close() // nothing was written; the lock's error is the one to tell
 		return nil, err
 	}
-	return f, nil
+	return lockedFile{f}, nil
 }
+
+// lockedFile gives the lock back before the file: a child process that another goroutine has just forked has the file,
+// too, until it runs its own program.
+type lockedFile struct{ f *os.File }
+
+func (l lockedFile) Close() error { return errors.Join(unlockFile(l.f), l.f.Close()) }
 
 type osFile struct{ *os.File }
 
