@@ -228,6 +228,48 @@ func TestCompactGivesUp(t *testing.T) {
 	}
 }
 
+// A compaction that meets the end of the store leaves it as it is: the index is closed, and there is no other one.
+func TestCompactAgainstClose(t *testing.T) {
+	dir := t.TempDir()
+	s := testStore(t, Config{Dir: dir}, 2)
+	testPair(t, s, 1, 2)
+	if err := s.writeCheckpoint(); err != nil {
+		t.Fatal(err)
+	}
+	tx, err := s.ix.db.Begin(true) // the file cannot be closed while there is one
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- s.logs.close() }()
+	for { // until nothing is left but to close the index
+		_, wait, _, closing := s.ring.get(s.ring.end())
+		if closing {
+			break
+		}
+		<-wait
+	}
+	time.Sleep(50 * time.Millisecond) // and it has begun to: nothing tells
+	time.AfterFunc(200*time.Millisecond, func() { _ = tx.Rollback() })
+	if err := s.logs.compact(t.Context()); err != nil && !errors.Is(err, store.ErrClosed) {
+		t.Fatal(err)
+	}
+	if err := <-closed; err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ix, err := openIndex(filepath.Join(dir, fileIndex))
+	if err != nil {
+		t.Fatal("it is still open: ", err)
+	}
+	defer ix.close() //nolint:errcheck // only read
+	if _, err := ix.logByKey(store.PairKey(1, 2)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Retention waits as long as there is a hold on anything.
 func TestHoldKeepsSegments(t *testing.T) {
 	now := time.Now()

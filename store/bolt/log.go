@@ -403,7 +403,9 @@ func (l *logs) close() error {
 		close(l.stop)
 		l.keeping.Wait()
 		l.ring.close()
-		err := l.writeCheckpoint()
+		l.maintain.Lock() // and keep it: who compacts would give the index another file
+		defer l.maintain.Unlock()
+		err := l.checkpointNow()
 		l.closeErr = firstError(err, l.ix.close(), l.journal.Close())
 	})
 	return l.closeErr
