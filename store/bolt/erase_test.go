@@ -270,6 +270,56 @@ func TestCompactAgainstClose(t *testing.T) {
 	}
 }
 
+// An edit that is committed while its sender is erased says nothing, and what it is about is gone as well, as it will be
+// when it is read from the journal.
+func TestEraseAgainstEdit(t *testing.T) {
+	s := testStore(t, Config{Dir: t.TempDir()}, 2)
+	info := testPair(t, s, 1, 2)
+	_, from := s.Bounds()
+	first, err := s.Append(store.Draft{Log: info.ID, Sender: 1, Text: []byte("before")}).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := s.states.pin(info.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.unpin()
+	st.mu.Lock() // the committer waits, with the edit sealed
+	edit := s.Append(store.Draft{Log: info.ID, Sender: 1, Text: []byte("after"), Op: store.Op{Kind: store.OpEdit, Target: first.Seq}})
+	s.seal.forget(1)
+	st.mu.Unlock()
+	if _, err := edit.Result(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.EraseAccount(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	look := func(where string, r *store.Record) {
+		t.Helper()
+		if r != nil && (!r.Recalled || r.Edited != 0 || len(r.Text) > 0) {
+			t.Errorf("%s, record %d: %q, recalled %v, edited %d", where, r.Seq, r.Text, r.Recalled, r.Edited)
+		}
+	}
+	p, err := s.Read(store.Query{Log: info.ID, Viewer: 2})
+	if err != nil || len(p.Records) != 2 {
+		t.Fatal(p, err)
+	}
+	for _, r := range p.Records {
+		look("read", r)
+	}
+	for _, end := s.Bounds(); from < end; {
+		b, err := s.Follow(t.Context(), from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range b.Entries {
+			look("followed", e.Record)
+		}
+		from = b.Next
+	}
+}
+
 // Retention waits as long as there is a hold on anything.
 func TestHoldKeepsSegments(t *testing.T) {
 	now := time.Now()

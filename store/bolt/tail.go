@@ -69,7 +69,7 @@ func operated(r, op *store.Record) *store.Record {
 	switch {
 	case r.Recalled:
 		return r
-	case op.Op.Kind == store.OpRecall:
+	case op.Op.Kind == store.OpRecall, op.Recalled: // an edit whose sender was erased while it was on its way
 		return recalled(r)
 	}
 	e := copyRecord(r)
