@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"errors"
 	"unicode/utf8"
 
 	"github.com/hwangso/hwangso/store"
@@ -48,7 +49,9 @@ func (l *logs) append(d *store.Draft) (*store.Pending, error) {
 	}
 	it.buf = appendHead(it.buf[:0], it.typ, d)
 	if it.typ == typeMessage {
-		if it.buf, err = l.seal.seal(it.buf, d); err != nil {
+		if it.buf, err = l.seal.seal(it.buf, d); errors.Is(err, store.ErrClosed) {
+			return nil, l.abandon(it, err)
+		} else if err != nil {
 			return nil, l.abandon(it, &store.Error{Code: store.CodeInternal, Text: "the message could not be sealed", Err: err})
 		}
 	}

@@ -91,3 +91,15 @@ func TestFirst(t *testing.T) {
 	s = testStore(t, Config{Dir: dir, CacheBytes: -1}, 3)
 	check(s)
 }
+
+// Who sends while the store is closed is told so, whatever of its conversation is in memory.
+func TestAppendClosed(t *testing.T) {
+	s := testStore(t, Config{Dir: t.TempDir()}, 2)
+	info := testPair(t, s, 1, 2)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Append(store.Draft{Log: info.ID, Sender: 1, Text: []byte("late")}).Result(); store.CodeOf(err) != store.CodeUnavailable {
+		t.Fatal(err)
+	}
+}
