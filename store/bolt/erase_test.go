@@ -322,14 +322,14 @@ func TestEraseAgainstEdit(t *testing.T) {
 
 // Retention waits as long as there is a hold on anything.
 func TestHoldKeepsSegments(t *testing.T) {
-	now := time.Now()
-	s := testStore(t, Config{Dir: t.TempDir(), SegmentBytes: 16 << 10, Retention: time.Hour, Now: func() time.Time { return now }}, 4)
+	now := newClock()
+	s := testStore(t, Config{Dir: t.TempDir(), SegmentBytes: 16 << 10, Retention: time.Hour, Now: now.Now}, 4)
 	ids := fill(t, s, 3, 600)
 	hold := store.Hold{Log: ids[1], Reason: "case 7"}
 	if err := s.Hold(t.Context(), hold); err != nil {
 		t.Fatal(err)
 	}
-	now = now.Add(48 * time.Hour)
+	now.pass(48 * time.Hour)
 	before := len(s.journal.Segments())
 	if err := s.retain(); err != nil {
 		t.Fatal(err)

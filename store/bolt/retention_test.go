@@ -132,8 +132,8 @@ func checkDir(t *testing.T, dir string, rebuild bool) CheckReport {
 
 func TestRetention(t *testing.T) {
 	dir := t.TempDir()
-	now := time.Now()
-	cfg := Config{Dir: dir, SegmentBytes: 64 << 10, CacheBytes: 4 << 10, Retention: 24 * time.Hour, Now: func() time.Time { return now }}
+	now := newClock()
+	cfg := Config{Dir: dir, SegmentBytes: 64 << 10, CacheBytes: 4 << 10, Retention: 24 * time.Hour, Now: now.Now}
 	s := testStore(t, cfg, 4)
 	ids := fill(t, s, 7, 2000)
 	quiet, err := s.Find(store.RoomKey("room1"))
@@ -146,7 +146,7 @@ func TestRetention(t *testing.T) {
 	if first, _ := s.Bounds(); first != 0 {
 		t.Fatal("young segments are removed")
 	}
-	now = now.Add(48 * time.Hour)
+	now.pass(48 * time.Hour)
 	before := dumpLogs(t, s, ids)
 	if err := s.retain(); err != nil {
 		t.Fatal(err)
@@ -303,8 +303,8 @@ func TestCheckFinds(t *testing.T) {
 
 // Guests come with ever new names; what de-duplication keeps of them goes when it cannot be asked for any more.
 func TestSweepDevices(t *testing.T) {
-	now := time.Now()
-	s := testStore(t, Config{Dir: t.TempDir(), SegmentBytes: 16 << 10, Retention: -1, Now: func() time.Time { return now }}, 3)
+	now := newClock()
+	s := testStore(t, Config{Dir: t.TempDir(), SegmentBytes: 16 << 10, Retention: -1, Now: now.Now}, 3)
 	info := testPair(t, s, 1, 2)
 	say := func(d store.Draft) store.Receipt {
 		t.Helper()
@@ -336,7 +336,7 @@ func TestSweepDevices(t *testing.T) {
 	}
 	sweep := func(age time.Duration) {
 		t.Helper()
-		now = now.Add(age)
+		now.pass(age)
 		if err := s.retain(); err != nil {
 			t.Fatal(err)
 		}
@@ -352,7 +352,7 @@ func TestSweepDevices(t *testing.T) {
 	if d, b := count(bucketDevices), count(bucketSends); d != 2 || b != 1 { // the unreleased identifier, the newest device
 		t.Fatal(d, b)
 	}
-	s.devices.sweep(now.Add(time.Hour))
+	s.devices.sweep(now.Now().Add(time.Hour))
 	if r := say(store.Draft{Device: 2, PacketID: 5}); !r.Repeated {
 		t.Fatal("an unreleased identifier is forgotten")
 	}
@@ -363,7 +363,7 @@ func TestSweepDevices(t *testing.T) {
 		say(store.Draft{Device: 1, CID: fmt.Sprint("again", i)})
 	}
 	count(bucketDevices)
-	s.devices.sweep(now.Add(time.Hour))
+	s.devices.sweep(now.Now().Add(time.Hour))
 	for i := range 70 {
 		if r := say(store.Draft{Device: 1, CID: fmt.Sprint("again", i)}); !r.Repeated {
 			t.Fatal(i)

@@ -3,14 +3,28 @@ package bolt
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/hwangso/hwangso/store"
 )
 
-// testStore opens a store in dir with accounts 1 to n.
 func init() { knownSpace = func(string) (free, total uint64, err error) { return 1, 1, nil } }
 
+// clock is a Config.Now that a test moves while the keeper may ask it.
+type clock struct {
+	began time.Time
+	later atomic.Int64
+}
+
+func newClock() *clock { return &clock{began: time.Now()} }
+
+func (c *clock) Now() time.Time { return c.began.Add(time.Duration(c.later.Load())) }
+
+func (c *clock) pass(d time.Duration) { c.later.Add(int64(d)) }
+
+// testStore opens a store in dir with accounts 1 to n.
 func testStore(t testing.TB, cfg Config, accounts int) *Store {
 	t.Helper()
 	if cfg.FreeSpace == nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,15 +19,22 @@ type world struct {
 	store *bolt.Store
 	dir   string
 	a, b  store.AccountID
-	clock time.Time
+	clock clock
 }
+
+// clock is the time of the store and of the graph. A test moves it while the store may ask.
+type clock struct{ at atomic.Pointer[time.Time] }
+
+func (c *clock) now() time.Time       { return *c.at.Load() }
+func (c *clock) set(t time.Time)      { c.at.Store(&t) }
+func (c *clock) pass(d time.Duration) { c.set(c.now().Add(d)) }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	dir := t.TempDir()
-	w := &world{clock: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
-	now := func() time.Time { return w.clock }
-	s, err := bolt.Open(bolt.Config{Dir: filepath.Join(dir, "data"), MinFree: -1, Now: now})
+	w := &world{}
+	w.clock.set(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+	s, err := bolt.Open(bolt.Config{Dir: filepath.Join(dir, "data"), MinFree: -1, Now: w.clock.now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +43,7 @@ func newWorld(t *testing.T) *world {
 			t.Error(err)
 		}
 	})
-	w.store, w.Graph, w.dir = s, New(s, now), filepath.Join(dir, "data")
+	w.store, w.Graph, w.dir = s, New(s, w.clock.now), filepath.Join(dir, "data")
 	for i, name := range []string{"alice", "bob"} {
 		acct, err := s.CreateAccount(t.Context(), store.Account{Name: name})
 		if err != nil {
@@ -76,16 +84,16 @@ func TestSettings(t *testing.T) {
 		}
 		return s.Closed
 	}
-	if closed := set(StrangersClosed); closed != w.clock.UnixMilli() {
+	if closed := set(StrangersClosed); closed != w.clock.now().UnixMilli() {
 		t.Errorf("closed at %d", closed)
 	}
-	first := w.clock.UnixMilli()
-	w.clock = w.clock.Add(time.Hour)
+	first := w.clock.now().UnixMilli()
+	w.clock.pass(time.Hour)
 	if closed := set(StrangersClosed); closed != first {
 		t.Error("closing what is closed counts again")
 	}
 	set(StrangersOpen)
-	if closed := set(StrangersClosed); closed != w.clock.UnixMilli() {
+	if closed := set(StrangersClosed); closed != w.clock.now().UnixMilli() {
 		t.Errorf("closed again at %d", closed)
 	}
 	if err := w.SetSettings(t.Context(), 999, func(s *Settings) error { s.Presence = true; return nil }); store.CodeOf(err) != store.CodeNotFound {
@@ -136,7 +144,7 @@ func TestBlockFreezes(t *testing.T) {
 	}
 	friend(true)
 	sees(true)
-	begin := w.clock.UnixMilli()
+	begin := w.clock.now().UnixMilli()
 	block(BlockMessages, true)
 	block(BlockMessages, false)
 	if r := w.relation(t, w.b, w.a); r.Mark != 1 || !r.Friend || r.BlockedAt(begin-1) || !r.BlockedAt(begin) {
@@ -144,14 +152,14 @@ func TestBlockFreezes(t *testing.T) {
 	}
 	friend(false)
 	sees(true) // frozen
-	w.clock = w.clock.Add(time.Minute)
+	w.clock.pass(time.Minute)
 	block(BlockProfile, true)
 	sees(true)
 	if on, err := w.store.HasEdge(store.EdgeBlock, w.b, w.a); err != nil || !on {
 		t.Errorf("edge %v, %v", on, err)
 	}
-	w.clock = w.clock.Add(time.Minute)
-	end := w.clock.UnixMilli()
+	w.clock.pass(time.Minute)
+	end := w.clock.now().UnixMilli()
 	block(BlockNone, true)
 	block(BlockNone, false)
 	sees(false)
@@ -179,17 +187,17 @@ func TestBlockFreezes(t *testing.T) {
 
 func TestBlockIntervalsAreBounded(t *testing.T) {
 	w := newWorld(t)
-	first := w.clock.UnixMilli()
+	first := w.clock.now().UnixMilli()
 	for range maxIntervals + 10 {
 		for _, level := range []Block{BlockMessages, BlockNone} {
 			if _, err := w.SetBlock(t.Context(), w.a, w.b, level, false, 0); err != nil {
 				t.Fatal(err)
 			}
-			w.clock = w.clock.Add(time.Second)
+			w.clock.pass(time.Second)
 		}
 	}
 	r := w.relation(t, w.a, w.b)
-	if len(r.Blocked) > maxIntervals || !r.BlockedAt(first) || r.BlockedAt(first-1) || r.BlockedAt(w.clock.UnixMilli()) {
+	if len(r.Blocked) > maxIntervals || !r.BlockedAt(first) || r.BlockedAt(first-1) || r.BlockedAt(w.clock.now().UnixMilli()) {
 		t.Errorf("%d intervals: %+v", len(r.Blocked), r)
 	}
 }
@@ -202,7 +210,7 @@ func TestBudget(t *testing.T) {
 		if err != nil || left != want {
 			t.Errorf("spend on %q: %v, %v", on, left, err)
 		}
-		if want := time.Date(2026, 3, w.clock.Day()+1, 0, 0, 0, 0, time.UTC); !renews.Equal(want) {
+		if want := time.Date(2026, 3, w.clock.now().Day()+1, 0, 0, 0, 0, time.UTC); !renews.Equal(want) {
 			t.Errorf("renews %v, want %v", renews, want)
 		}
 	}
@@ -217,7 +225,7 @@ func TestBudget(t *testing.T) {
 	if counted, left, err := w.Counted(w.a, "stranger", "x", 2); err != nil || !left || !counted {
 		t.Errorf("counted: %v, %v", left, err)
 	}
-	w.clock = w.clock.Add(24 * time.Hour)
+	w.clock.pass(24 * time.Hour)
 	if counted, left, err := w.Counted(w.a, "stranger", "z", 2); err != nil || !left || counted {
 		t.Errorf("the next day: %v, %v", left, err)
 	}

@@ -87,7 +87,7 @@ func TestRefusedInvitations(t *testing.T) {
 	if got := w.waiting(t, log); got != "0 1" { // the room is not told
 		t.Errorf("after refusing: %s", got)
 	}
-	if err := w.Refuse(t.Context(), w.b, log, w.clock.Add(time.Hour).UnixMilli()); err != nil {
+	if err := w.Refuse(t.Context(), w.b, log, w.clock.now().Add(time.Hour).UnixMilli()); err != nil {
 		t.Fatal(err)
 	}
 	r, err := w.store.Row(tableRefused, store.OwnerOf(w.b), store.KeyOf(log))
@@ -100,18 +100,18 @@ func TestInvitationsExpire(t *testing.T) {
 	w := newWorld(t)
 	log := w.room(t)
 	w.invite(t, log, false, true)
-	if err := w.Refuse(t.Context(), w.a, log, w.clock.Add(LeavingRefuses).UnixMilli()); err != nil {
+	if err := w.Refuse(t.Context(), w.a, log, w.clock.now().Add(LeavingRefuses).UnixMilli()); err != nil {
 		t.Fatal(err)
 	}
-	w.clock = w.clock.Add(InvitationLives - time.Millisecond)
+	w.clock.pass(InvitationLives - time.Millisecond)
 	if got := w.waiting(t, log); got != "1 1" {
 		t.Errorf("before the end: %s", got)
 	}
-	w.clock = w.clock.Add(time.Millisecond)
+	w.clock.pass(time.Millisecond)
 	if got := w.waiting(t, log); got != "0 0" {
 		t.Errorf("at the end: %s", got)
 	}
-	w.clock = w.clock.Add(LeavingRefuses)
+	w.clock.pass(LeavingRefuses)
 	if got, err := w.Refused(w.a, log); err != nil || got {
 		t.Errorf("refused after 30 days: %v, %v", got, err)
 	}

@@ -54,14 +54,14 @@ func TestRegister(t *testing.T) {
 	}
 	w.register(t, w.a, Registration{Device: 1, Provider: FCM, Token: "one"}, true)
 	first := w.at(t, w.a, 1)
-	if first == nil || first.Token != "one" || first.Time != w.clock.UnixMilli() {
+	if first == nil || first.Token != "one" || first.Time != w.clock.now().UnixMilli() {
 		t.Fatalf("%+v", first)
 	}
 
 	// The same again moves the time alone.
-	w.clock = w.clock.Add(time.Hour)
+	w.clock.pass(time.Hour)
 	w.register(t, w.a, Registration{Device: 1, Provider: FCM, Token: "one"}, false)
-	if r := w.at(t, w.a, 1); r.Time != w.clock.UnixMilli() || r.Turn != first.Turn {
+	if r := w.at(t, w.a, 1); r.Time != w.clock.now().UnixMilli() || r.Turn != first.Turn {
 		t.Errorf("%+v", r)
 	}
 
@@ -135,7 +135,7 @@ func TestTokenMoves(t *testing.T) {
 		t.Error("and back")
 	}
 	// The clock does not matter: turns grow all the same.
-	w.clock = w.clock.Add(-time.Hour)
+	w.clock.pass(-time.Hour)
 	w.register(t, w.b, r(1), true)
 	if w.at(t, w.a, 2) != nil || w.at(t, w.b, 1) == nil {
 		t.Error("with a clock put back")
@@ -162,7 +162,7 @@ func TestUnregister(t *testing.T) {
 	remove("another device", 2, nil, false)
 
 	// A provider that says of an old registration that it is gone does not take a newer one with it.
-	w.clock = w.clock.Add(time.Second)
+	w.clock.pass(time.Second)
 	w.register(t, w.a, Registration{Device: 1, Provider: FCM, Token: "t"}, false)
 	remove("the same, registered again", 1, &old, false)
 	w.register(t, w.a, Registration{Device: 1, Provider: FCM, Token: "u"}, true)

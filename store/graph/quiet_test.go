@@ -9,7 +9,7 @@ import (
 
 func TestMute(t *testing.T) {
 	w := newWorld(t)
-	w.clock = time.Now() // that of the store, which drops what has ended
+	w.clock.set(time.Now()) // that of the store, which drops what has ended
 	ctx := t.Context()
 	set := func(log store.LogID, m *Mute, want bool) {
 		t.Helper()
@@ -26,7 +26,7 @@ func TestMute(t *testing.T) {
 	}
 	muted(w.a, 1, nil)
 	set(1, nil, false)
-	until := w.clock.Add(time.Hour).UnixMilli()
+	until := w.clock.now().Add(time.Hour).UnixMilli()
 	set(1, &Mute{Until: until, Mentions: true}, true)
 	set(1, &Mute{Until: until, Mentions: true}, false)
 	set(2, &Mute{}, true)
@@ -36,7 +36,7 @@ func TestMute(t *testing.T) {
 	if all, err := w.Mutes(w.a); err != nil || len(all) != 2 || all[1].Until != until || !all[1].Mentions {
 		t.Errorf("%+v, %v", all, err)
 	}
-	w.clock = w.clock.Add(time.Hour)
+	w.clock.pass(time.Hour)
 	muted(w.a, 1, nil)
 	muted(w.a, 2, &Mute{})
 	if all, err := w.Mutes(w.a); err != nil || len(all) != 1 {
@@ -62,7 +62,7 @@ func TestQuietHours(t *testing.T) {
 	if err != nil || *q != night {
 		t.Fatalf("%+v, %v", q, err)
 	}
-	if q, err := w.Quiet(w.b); err != nil || q.On() || !q.Ends(w.clock).IsZero() {
+	if q, err := w.Quiet(w.b); err != nil || q.On() || !q.Ends(w.clock.now()).IsZero() {
 		t.Errorf("%+v, %v", q, err)
 	}
 	check := func(q *Quiet, at, ends string) {

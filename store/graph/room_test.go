@@ -74,7 +74,7 @@ func TestRoomEmptyLooksAtEveryField(t *testing.T) {
 func TestRoomMember(t *testing.T) {
 	w := newWorld(t)
 	log := w.room(t)
-	now := w.clock.UnixMilli()
+	now := w.clock.now().UnixMilli()
 	for _, a := range []store.AccountID{w.a, w.b} {
 		if err := w.SetRoomMember(t.Context(), log, a, func(m *RoomMember) error { m.Muted = now + 1000; return nil }); err != nil {
 			t.Fatal(err)
