@@ -271,6 +271,8 @@ func TestFullSendBuffer(t *testing.T) {
 	}
 }
 
+// TestKeepAlive: time passes by hand, so that an answer may take as long as it
+// likes.
 func TestKeepAlive(t *testing.T) {
 	pings := make(chan byte, 3)
 	cfg := server(t, func(c net.Conn) {
@@ -279,18 +281,35 @@ func TestKeepAlive(t *testing.T) {
 		first, _ := take(c)
 		pings <- first
 		_, _ = io.WriteString(c, "\xd0\x00") // the first is answered
+		_, _ = c.Write(packet.AppendPublish(nil, packet.V5, 0, false, 0, []byte("answered"), nil, nil))
 		first, _ = take(c)
 		pings <- first
 		_, _ = io.Copy(io.Discard, c)
 	})
-	cfg.KeepAlive = 1
+	cfg.KeepAlive = 600
 	h := newRecorder()
-	dial(start(t), cfg, h)
-	for range 2 {
-		if p := <-pings; p != packet.PINGREQ {
-			t.Errorf("%#x instead of PINGREQ", p)
-		}
+	l := start(t)
+	c := dial(l, cfg, h)
+	<-h.ready
+	quiet := func() { // what is due after it, is due now
+		l.Do(func() {
+			if left := c.timer.at - c.lastSent; c.timer.index == 0 || left > 600*int64(time.Second) {
+				t.Errorf("the next ping is due after %v", time.Duration(left))
+			}
+			c.lastSent -= c.keep
+			l.Set(&c.timer, c.timer.at-c.keep)
+		})
 	}
+	quiet()
+	if p := <-pings; p != packet.PINGREQ {
+		t.Errorf("%#x instead of PINGREQ", p)
+	}
+	<-h.published
+	quiet()
+	if p := <-pings; p != packet.PINGREQ {
+		t.Errorf("%#x instead of PINGREQ", p)
+	}
+	quiet()
 	if err := <-h.closed; !errors.Is(err, ErrSilent) {
 		t.Errorf("%v", err)
 	}
