@@ -150,6 +150,7 @@ type Record struct {
 	Kind     Kind
 	Audience Audience
 	Warn     bool   // the receiver is shown a stranger warning
+	Recalled bool   // an operation took it back, or a key without which its text cannot be read is gone
 	Expiry   int64  // Unix milliseconds after which it is not delivered any more, 0: never
 	Text     []byte // UTF-8
 	Extra    []byte // further client fields (mentions, attachments, reply-to …) in CBOR, opaque to the store
@@ -157,8 +158,8 @@ type Record struct {
 	Change   Change
 	Position Position
 
-	Recalled bool // an operation took it back, or its sender's key is gone
-	Edited   Seq  // the sequence of the newest edit, 0: none
+	Edited   Seq       // the sequence of the newest edit, 0: none
+	EditedBy AccountID // who wrote that edit: with its key the text is gone
 
 	// Memo is a place for one reader-side derivation (the broker's encodings), kept as long as the record stays in
 	// the tail cache. It is not part of the record: whoever finds it empty computes it again.

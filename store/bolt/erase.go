@@ -212,7 +212,7 @@ func (l *logs) erase(id store.AccountID) {
 		for _, st := range all {
 			st.mu.Lock()
 			for i, r := range st.cached {
-				if r.Sender == id {
+				if r.Sender == id || r.EditedBy == id {
 					st.cached[i] = withoutText(r)
 				}
 			}
@@ -221,7 +221,7 @@ func (l *logs) erase(id store.AccountID) {
 	}
 }
 
-// withoutText is what is left of a record whose sender's key is gone, as it would be read from the journal.
+// withoutText is what is left of a record whose sender's key, or its editor's, is gone, as it would be read from the journal.
 func withoutText(r *store.Record) *store.Record {
 	if len(r.Text)+len(r.Extra) == 0 {
 		return r
@@ -238,7 +238,7 @@ func (r *ring) erase(id store.AccountID) {
 		copied := false
 		for j := range rb.entries {
 			rec := rb.entries[j].Record
-			if rec == nil || rec.Sender != id {
+			if rec == nil || rec.Sender != id && rec.EditedBy != id {
 				continue
 			}
 			if !copied {

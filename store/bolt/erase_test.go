@@ -295,14 +295,21 @@ func TestEraseAgainstEdit(t *testing.T) {
 	if err := s.EraseAccount(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
+	recalledEverywhere(t, s, info.ID, from, 2)
+}
+
+// recalledEverywhere looks at each of the n messages of a log, and at what a follower gets from a position on: all of it was
+// taken back.
+func recalledEverywhere(t *testing.T, s *Store, log store.LogID, from store.Position, n int) {
+	t.Helper()
 	look := func(where string, r *store.Record) {
 		t.Helper()
 		if r != nil && (!r.Recalled || r.Edited != 0 || len(r.Text) > 0) {
 			t.Errorf("%s, record %d: %q, recalled %v, edited %d", where, r.Seq, r.Text, r.Recalled, r.Edited)
 		}
 	}
-	p, err := s.Read(store.Query{Log: info.ID, Viewer: 2})
-	if err != nil || len(p.Records) != 2 {
+	p, err := s.Read(store.Query{Log: log, Viewer: 2})
+	if err != nil || len(p.Records) != n {
 		t.Fatal(p, err)
 	}
 	for _, r := range p.Records {
@@ -317,6 +324,58 @@ func TestEraseAgainstEdit(t *testing.T) {
 			look("followed", e.Record)
 		}
 		from = b.Next
+	}
+}
+
+// What an erased account wrote into somebody else's message is gone from memory, as it is from the journal.
+func TestEraseAnEditor(t *testing.T) {
+	dir := t.TempDir()
+	s := testStore(t, Config{Dir: dir}, 2)
+	info := testPair(t, s, 1, 2)
+	_, from := s.Bounds()
+	say := func(sender store.AccountID, text string, target store.Seq) *store.Record {
+		t.Helper()
+		d := store.Draft{Log: info.ID, Sender: sender, Text: []byte(text)}
+		if target != 0 {
+			d.Op = store.Op{Kind: store.OpEdit, Target: target}
+		}
+		got, err := s.Append(d).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := s.Read(store.Query{Log: info.ID, Viewer: 1, After: got.Seq - 1, Upto: got.Seq})
+		if err != nil || len(p.Records) != 1 {
+			t.Fatal(p, err)
+		}
+		return p.Records[0]
+	}
+	first := say(1, "theirs", 0)
+	edit := say(2, "mine", first.Seq)
+	if p, err := s.Read(store.Query{Log: info.ID, Viewer: 1, Upto: first.Seq}); err != nil || string(p.Records[0].Text) != "mine" || p.Records[0].EditedBy != 2 {
+		t.Fatal(p.Records[0], err)
+	}
+	if err := s.EraseAccount(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	recalledEverywhere(t, s, info.ID, from, 2)
+
+	// The ring may be told of an edit that was committed just before.
+	late := say(1, "theirs too", 0)
+	edit = copyRecord(edit)
+	edit.Text, edit.Recalled, edit.Op.Target = []byte("mine too"), false, late.Seq
+	s.ring.operate(edit)
+	b, err := s.Follow(t.Context(), late.Position)
+	if err != nil || !b.Entries[0].Record.Recalled {
+		t.Errorf("followed: %v, %v", b.Entries, err)
+	}
+
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = testStore(t, Config{Dir: dir}, 0)
+	p, err := s.Read(store.Query{Log: info.ID, Viewer: 1, Upto: first.Seq})
+	if err != nil || !p.Records[0].Recalled {
+		t.Errorf("after a restart: %v, %v", p.Records[0], err)
 	}
 }
 

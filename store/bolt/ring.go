@@ -112,6 +112,9 @@ func (r *ring) get(from journal.Position) (b store.Batch, wait <-chan struct{}, 
 func (r *ring) operate(op *store.Record) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.seal.gone(op.Sender) { // erased since it was committed: see logs.erase
+		op = withoutText(op)
+	}
 	for i := range r.batches {
 		rb := &r.batches[i]
 		copied := false

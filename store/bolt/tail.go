@@ -73,7 +73,7 @@ func operated(r, op *store.Record) *store.Record {
 		return recalled(r)
 	}
 	e := copyRecord(r)
-	e.Text, e.Edited = op.Text, op.Seq
+	e.Text, e.Edited, e.EditedBy = op.Text, op.Seq, op.Sender
 	if len(op.Extra) > 0 { // an edit without fields of its own leaves attachments and mentions as they are
 		e.Extra = op.Extra
 	}
@@ -82,7 +82,7 @@ func operated(r, op *store.Record) *store.Record {
 
 func recalled(r *store.Record) *store.Record {
 	e := copyRecord(r)
-	e.Text, e.Extra, e.Recalled, e.Edited = nil, nil, true, 0
+	e.Text, e.Extra, e.Recalled, e.Edited, e.EditedBy = nil, nil, true, 0, 0
 	return e
 }
 
@@ -91,6 +91,6 @@ func copyRecord(r *store.Record) *store.Record {
 	return &store.Record{
 		Log: r.Log, Seq: r.Seq, Time: r.Time, Sender: r.Sender, Device: r.Device, CID: r.CID, Kind: r.Kind,
 		Audience: r.Audience, Warn: r.Warn, Expiry: r.Expiry, Text: r.Text, Extra: r.Extra, Op: r.Op, Change: r.Change,
-		Position: r.Position, Recalled: r.Recalled, Edited: r.Edited,
+		Position: r.Position, Recalled: r.Recalled, Edited: r.Edited, EditedBy: r.EditedBy,
 	}
 }
